@@ -1,0 +1,2 @@
+//! cifra
+fn main() {}
