@@ -1,1 +1,33 @@
-//! cifra
+//! cifra: a self-hosted store for large files that arrive in resumable, checksummed chunks.
+//!
+//! # Floors
+//! The house has floors. A module imports only from floors below its own (`tests/it/tidy.rs` holds it):
+//!
+//! | floor | modules | what happens there |
+//! |---|---|---|
+//! | 8 | [`cli`] | commands: parse, call, print, exit code |
+//! | 7 | [`http`] | routes, headers, problem+json; translates, decides nothing |
+//! | 6 | [`app`] | the one place where stores and services are built and stopped |
+//! | 5 | [`upload`], [`files`] | services: decide |
+//! | 3 | [`blob`], [`session`] | stores: bytes, and what is known of an upload on its way |
+//! | 2 | [`db`] | connections, statements, migrations |
+//! | 1 | [`config`], [`telemetry`], [`client`] | settings; logs, metrics, tasks; the HTTP client of the CLI |
+//! | 0 | [`base`] | ids, errors, time, digests, ranges, streams: pure, no I/O |
+//!
+//! # One chunk from top to bottom
+//! `PUT /api/uploads/{id}/chunks/{n}`: the route in [`http`] → `http::uploads::put_chunk` →
+//! [`upload::UploadService::write_chunk`] → the claim and the journal in [`session`] → the bytes through
+//! [`blob::PartStore::write`], hashed on their way → the receipt in [`db`]: its commit is the acknowledgement.
+
+pub mod app;
+pub mod base;
+pub mod blob;
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod db;
+pub mod files;
+pub mod http;
+pub mod session;
+pub mod telemetry;
+pub mod upload;

@@ -1,0 +1,23 @@
+//! What every floor speaks: ids, errors, time, digests, ranges, streams, pages.
+//!
+//! Pure: no file, no socket, no database, no environment. Anything here can be tested with a table of
+//! arguments and results. Everybody may import it; it imports nothing of ours.
+
+pub mod clock;
+pub mod crc;
+pub mod digest;
+pub mod error;
+pub mod id;
+pub mod metadata;
+pub mod page;
+pub mod principal;
+pub mod range;
+pub mod stream;
+
+pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use error::{Code, Error, Result};
+pub use id::{ChunkIndex, FileId, TenantId, UploadId};
+pub use page::Page;
+pub use principal::Principal;
+pub use range::ByteRange;
+pub use stream::ByteStream;

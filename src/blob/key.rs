@@ -1,0 +1,56 @@
+//! Names of blobs and of blobs in the making. Made by us from ids, never from what a client sent.
+
+use std::fmt;
+
+use crate::base::{FileId, TenantId};
+
+/// The key of a blob: `{tenant}/{two hex digits}/{id}`. The digits spread files over 256 folders.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, sqlx::Type)]
+#[sqlx(transparent)]
+pub struct BlobKey(String);
+
+impl BlobKey {
+    /// Where the bytes of a file live.
+    pub fn of_file(tenant: &TenantId, id: FileId) -> Self {
+        // The last byte of a UUIDv7 is random; its first ones are the time.
+        let spread = id.as_uuid().as_bytes()[15];
+        Self(format!("{tenant}/{spread:02x}/{id}"))
+    }
+
+    /// A key that was read from our own database or listing; `None` if it could leave its store.
+    pub fn parse(text: &str) -> Option<Self> {
+        let segment = |part: &str| {
+            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+            !part.is_empty() && !part.starts_with('.') && part.bytes().all(allowed)
+        };
+        (text.len() <= 512 && text.split('/').all(segment)).then(|| Self(text.to_owned()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for BlobKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A store's name for a blob in the making (locally the staging file's, on S3 the multipart upload's id).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, sqlx::Type)]
+#[sqlx(transparent)]
+pub struct PartsId(String);
+
+impl PartsId {
+    /// Wraps a store's own name.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}

@@ -1,0 +1,145 @@
+//! Where bytes live: whole blobs under keys, and blobs that are put together from parts.
+//!
+//! [`BlobStore`] is what every backend can do, [`PartStore`] what uploads need beyond it. The backends stand
+//! beside this file. Who may see a blob, and what is known of it, is not decided here: a store knows keys and
+//! bytes. Missing things are `Ok(None)`; deleting what is not there is fine.
+
+mod error;
+mod key;
+pub mod local;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+
+pub use self::error::{BlobError, BlobErrorKind, BlobResult};
+pub use self::key::{BlobKey, PartsId};
+use crate::base::{ByteRange, ByteStream, ChunkIndex, Timestamp};
+
+/// What a store knows of a blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlobMeta {
+    /// Its key.
+    pub key: BlobKey,
+    /// Its length in bytes.
+    pub size: u64,
+    /// When it was last written.
+    pub modified: Timestamp,
+}
+
+/// A blob, or a part of it, to be read once.
+pub struct Blob {
+    /// Of the whole blob.
+    pub meta: BlobMeta,
+    /// The bytes that were asked for; a store that fails in the middle ends them with an error.
+    pub bytes: ByteStream,
+}
+
+impl fmt::Debug for Blob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blob").field("meta", &self.meta).finish_non_exhaustive()
+    }
+}
+
+/// What a backend demands of the parts of a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartLimits {
+    /// Every part but the last has at least this many bytes.
+    pub min_bytes: u64,
+    /// Every part has at most this many bytes.
+    pub max_bytes: u64,
+    /// A blob has at most this many parts.
+    pub count_max: u32,
+}
+
+/// Where a part belongs in its blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Its number, from 0.
+    pub index: ChunkIndex,
+    /// Its first byte in the blob.
+    pub offset: u64,
+    /// How many bytes it has.
+    pub len: u64,
+}
+
+/// What a store says of a part that it has taken; kept in the journal, given back to [`PartStore::complete`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartTag {
+    /// The store's own name for these bytes, where it has one (an S3 `ETag`).
+    pub etag: Option<String>,
+    /// The bytes survive a loss of power.
+    pub synced: bool,
+}
+
+/// Blobs under keys.
+#[async_trait]
+pub trait BlobStore: Send + Sync + fmt::Debug {
+    /// The backend's name, for logs and metrics.
+    fn name(&self) -> &'static str;
+
+    /// Stores `body` under `key`, all or nothing, in place of what was there. `size` if it is known.
+    async fn put(&self, key: &BlobKey, body: ByteStream, size: Option<u64>) -> BlobResult<BlobMeta>;
+
+    /// Opens a blob; `range` must lie within it.
+    async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> BlobResult<Option<Blob>>;
+
+    /// What is known of a blob.
+    async fn head(&self, key: &BlobKey) -> BlobResult<Option<BlobMeta>>;
+
+    /// Removes a blob; fine if there is none.
+    async fn delete(&self, key: &BlobKey) -> BlobResult<()>;
+
+    /// All blobs whose key begins with `prefix` (whole segments), in no particular order.
+    async fn list(&self, prefix: &str) -> BlobResult<BoxStream<'static, BlobResult<BlobMeta>>>;
+
+    /// How many bytes it will still take before its reserve is touched; `None` if it knows no bound.
+    async fn available(&self) -> BlobResult<Option<u64>>;
+}
+
+/// Blobs put together from parts that come in any order, on any connection.
+#[async_trait]
+pub trait PartStore: BlobStore {
+    /// What parts must be like here.
+    fn limits(&self) -> PartLimits;
+
+    /// Begins a blob of `size` bytes (if known). Nothing is visible under `key` before [`PartStore::complete`].
+    async fn begin(&self, key: &BlobKey, size: Option<u64>) -> BlobResult<PartsId>;
+
+    /// Stores one part. Reads `body` to its end; fails if it brings more than `span.len` bytes.
+    ///
+    /// The caller makes sure that nobody else writes this span, and counts the part only when this returned and
+    /// the bytes were what they should be. When dropped in the middle, the span's bytes are anything.
+    /// Whether the part is `synced` is decided by the store's durability.
+    async fn write(
+        &self,
+        key: &BlobKey,
+        parts: &PartsId,
+        span: Span,
+        body: ByteStream,
+    ) -> BlobResult<PartTag>;
+
+    /// Reads bytes of parts written before; `None` where the backend cannot, or they are not there.
+    async fn read_staged(
+        &self,
+        key: &BlobKey,
+        parts: &PartsId,
+        range: ByteRange,
+    ) -> BlobResult<Option<ByteStream>>;
+
+    /// Makes the blob of `size` bytes visible, atomically. Can be repeated: done already is done.
+    ///
+    /// # Errors
+    /// [`BlobErrorKind::Incomplete`] if the staged bytes are fewer than `size`; then nothing has changed.
+    async fn complete(
+        &self,
+        key: &BlobKey,
+        parts: &PartsId,
+        size: u64,
+        tags: &[PartTag],
+    ) -> BlobResult<BlobMeta>;
+
+    /// Removes everything begun under `parts`, and `key` itself if it was completed. Fine if nothing is there.
+    async fn abandon(&self, key: &BlobKey, parts: &PartsId) -> BlobResult<()>;
+}
