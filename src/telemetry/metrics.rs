@@ -1,0 +1,123 @@
+//! Every metric: its name, unit and labels. Code elsewhere calls these functions, never `metrics` itself.
+//!
+//! The recorder belongs to the process: several apps in one process (tests) count together.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+const HTTP_REQUESTS: &str = "cifra_http_requests_total";
+const HTTP_SECONDS: &str = "cifra_http_request_duration_seconds";
+const STAGE_SECONDS: &str = "cifra_chunk_stage_duration_seconds";
+const RECEIVED_BYTES: &str = "cifra_chunk_received_bytes_total";
+const CHUNKS: &str = "cifra_chunks_total";
+const UPLOADS: &str = "cifra_uploads_total";
+const FINALIZE_SECONDS: &str = "cifra_finalize_stage_duration_seconds";
+const IN_FLIGHT: &str = "cifra_http_requests_in_flight";
+const SWEPT: &str = "cifra_sweeper_actions_total";
+
+/// From a chunk journalled in half a millisecond to a finalize of a minute.
+const SECONDS_BUCKETS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+/// What happens to a chunk, one after the other; the stages of one chunk add up to its request.
+#[derive(Debug, Clone, Copy)]
+pub enum ChunkStage {
+    /// Waiting for bytes from the client.
+    Receive,
+    /// Computing checksums.
+    Hash,
+    /// Writing to the store.
+    Write,
+    /// Waiting until the bytes are safe from a loss of power (`durability: chunk` only).
+    Flush,
+    /// Committing the receipt.
+    Journal,
+}
+
+impl ChunkStage {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Receive => "receive",
+            Self::Hash => "hash",
+            Self::Write => "write",
+            Self::Flush => "flush",
+            Self::Journal => "journal",
+        }
+    }
+}
+
+/// Installs the recorder on the first call; answers what `/metrics` renders from.
+///
+/// # Panics
+/// Never: the buckets are not empty, and nobody else installs a recorder.
+pub fn install() -> &'static PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE.get_or_init(|| {
+        let handle = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS_BUCKETS)
+            .expect("INVARIANT: the buckets are not empty")
+            .install_recorder()
+            .expect("INVARIANT: nobody else installs a recorder");
+        describe();
+        handle
+    })
+}
+
+fn describe() {
+    describe_counter!(HTTP_REQUESTS, "Requests answered, by method, route and status");
+    describe_histogram!(HTTP_SECONDS, Unit::Seconds, "From the request's head to the answer's head");
+    describe_gauge!(IN_FLIGHT, "Requests being answered now");
+    describe_histogram!(STAGE_SECONDS, Unit::Seconds, "What a chunk spent in each stage");
+    describe_counter!(RECEIVED_BYTES, Unit::Bytes, "Bytes of accepted chunks");
+    describe_counter!(CHUNKS, "Chunks by outcome: accepted, repeated, refused");
+    describe_counter!(UPLOADS, "Uploads by event: created, completed, aborted, expired");
+    describe_histogram!(FINALIZE_SECONDS, Unit::Seconds, "What a finalize spent in each stage");
+    describe_counter!(SWEPT, "What the sweeper did, by action");
+}
+
+/// A request was answered.
+pub fn http_request(method: &str, route: &str, status: u16, elapsed: Duration) {
+    let (method, route) = (method.to_owned(), route.to_owned());
+    counter!(HTTP_REQUESTS, "method" => method.clone(), "route" => route.clone(), "status" => status.to_string())
+        .increment(1);
+    histogram!(HTTP_SECONDS, "method" => method, "route" => route).record(elapsed);
+}
+
+/// Requests in flight: `delta` more, or less.
+pub fn http_in_flight(delta: i32) {
+    gauge!(IN_FLIGHT).increment(f64::from(delta));
+}
+
+/// A chunk spent `elapsed` in `stage`.
+pub fn chunk_stage(stage: ChunkStage, elapsed: Duration) {
+    histogram!(STAGE_SECONDS, "stage" => stage.name()).record(elapsed);
+}
+
+/// A chunk of `bytes` was accepted.
+pub fn chunk_accepted(bytes: u64) {
+    counter!(CHUNKS, "outcome" => "accepted").increment(1);
+    counter!(RECEIVED_BYTES).increment(bytes);
+}
+
+/// A chunk was `repeated` (the same bytes again) or `refused`.
+pub fn chunk_not_stored(outcome: &'static str) {
+    counter!(CHUNKS, "outcome" => outcome).increment(1);
+}
+
+/// An upload was `created`, `completed`, `aborted` or `expired`.
+pub fn upload(event: &'static str) {
+    counter!(UPLOADS, "event" => event).increment(1);
+}
+
+/// A finalize spent `elapsed` in `stage`: `digest`, `store` or `journal`.
+pub fn finalize_stage(stage: &'static str, elapsed: Duration) {
+    histogram!(FINALIZE_SECONDS, "stage" => stage).record(elapsed);
+}
+
+/// The sweeper did `count` times `action`.
+pub fn swept(action: &'static str, count: u64) {
+    counter!(SWEPT, "action" => action).increment(count);
+}
