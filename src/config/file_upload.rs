@@ -1,0 +1,202 @@
+//! `file_upload`: what uploads may be, how safe they are kept, and the store for their bytes.
+//! Called by `Config::read`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::reader::Reader;
+use super::size::{ByteSize, MinFree};
+use super::value::{Choice, Refusal, Value};
+
+/// Section `file_upload`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileUpload {
+    /// The largest file that is accepted.
+    pub max_file_size: ByteSize,
+    /// Bytes of a chunk when the client has no wish, 64 KiB to 1 GiB.
+    pub chunk_size: ByteSize,
+    /// Above this size our client uploads by chunks instead of in one request.
+    pub chunked_above: ByteSize,
+    /// An upload ends this long after its last receipt; never longer than `session_max_age`.
+    pub session_idle_ttl: Duration,
+    /// An upload ends this long after its creation at the latest.
+    pub session_max_age: Duration,
+    /// What the filesystem of the store must keep free.
+    pub min_free: MinFree,
+    /// When bytes are forced to the disk.
+    pub durability: Durability,
+    /// Which digests are computed.
+    pub checksum: ChecksumPolicy,
+    /// Chunks without a declared digest are refused.
+    pub require_chunk_checksum: bool,
+    /// Where the bytes go.
+    pub storage: Storage,
+}
+
+/// Section `file_upload.storage`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Storage {
+    /// What rows remember this store by.
+    pub name: StoreName,
+    /// The kind of store.
+    pub backend: Backend,
+    /// Of [`Backend::Local`].
+    pub local: LocalStorage,
+}
+
+/// Section `file_upload.storage.local`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalStorage {
+    /// Absolute folder of the blobs; `null` in the file stands for `blobs` in the data folder.
+    pub root: PathBuf,
+}
+
+/// The kind of store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// A folder on this machine.
+    Local,
+}
+
+/// When the bytes and receipts of an upload are forced to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Never: the system writes when it likes.
+    None,
+    /// Before a file becomes visible.
+    Finalize,
+    /// Before each chunk is acknowledged.
+    Chunk,
+}
+
+/// Which digests are computed. CRC64NVME is computed of everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChecksumPolicy {
+    /// SHA-256 too where the bytes pass by in order, or where it is asked for.
+    Auto,
+    /// SHA-256 of every file.
+    Sha256,
+    /// SHA-256 only where it is asked for.
+    Crc64Nvme,
+}
+
+/// A store's name: 1 to 64 lower-case letters, digits, `-` and `_`, beginning with a letter or digit.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct StoreName(String);
+
+/// Files are cut into at most a million chunks of at most a gibibyte.
+const MAX_FILE_BYTES: u64 = 1_000_000 << 30;
+
+impl FileUpload {
+    pub(super) fn read(from: &mut Reader<'_>, data_dir: &Path) -> Self {
+        let read = Self {
+            max_file_size: from.take("max_file_size", "5TiB", "larger files are refused"),
+            chunk_size: from.take("chunk_size", "8MiB", "when the client has no wish; 64KiB to 1GiB"),
+            chunked_above: from.take("chunked_above", "10MB", "`cifra upload` sends larger files by chunks"),
+            session_idle_ttl: from.take(
+                "session_idle_ttl",
+                "24h",
+                "an upload expires after this long without a chunk",
+            ),
+            session_max_age: from.take(
+                "session_max_age",
+                "7d",
+                "an upload expires after this long at the latest",
+            ),
+            min_free: from.take("min_free", "5%", "of the store's filesystem stays free: a share or bytes"),
+            durability: from.take(
+                "durability",
+                "finalize",
+                "bytes reach the disk before a file is visible or a chunk counts",
+            ),
+            checksum: from.take("checksum", "auto", "SHA-256 where cheap, always, or only when asked for"),
+            require_chunk_checksum: from.take(
+                "require_chunk_checksum",
+                "false",
+                "true = refuse chunks without a digest",
+            ),
+            storage: from.section("storage", |from| Storage::read(from, data_dir)),
+        };
+        read.check(from);
+        read
+    }
+
+    fn check(&self, from: &mut Reader<'_>) {
+        from.check(
+            &["file_upload.max_file_size"],
+            (1..=MAX_FILE_BYTES).contains(&self.max_file_size.bytes()),
+            "1 byte to 1000000GiB",
+        );
+        from.check(
+            &["file_upload.chunk_size"],
+            (64 << 10..=1 << 30).contains(&self.chunk_size.bytes()),
+            "64KiB to 1GiB",
+        );
+        from.check(&["file_upload.session_idle_ttl"], !self.session_idle_ttl.is_zero(), "more than zero");
+        from.check(
+            &["file_upload.session_max_age", "file_upload.session_idle_ttl"],
+            self.session_max_age >= self.session_idle_ttl,
+            "session_max_age not shorter than session_idle_ttl",
+        );
+    }
+}
+
+impl Storage {
+    fn read(from: &mut Reader<'_>, data_dir: &Path) -> Self {
+        let backend = from.take("backend", "local", "where bytes are kept");
+        let backend_name = match backend {
+            Backend::Local => "local",
+        };
+        Self {
+            backend,
+            name: from.derived(
+                "name",
+                StoreName(backend_name.to_owned()),
+                "what the database remembers this store by; null = the backend's name",
+            ),
+            local: from.section("local", |from| LocalStorage {
+                root: from.derived("root", data_dir.join("blobs"), "folder; null = blobs in data_dir"),
+            }),
+        }
+    }
+}
+
+impl Choice for Backend {
+    const ALL: &'static [(&'static str, Self)] = &[("local", Self::Local)];
+    const NOT_BUILT: &'static [&'static str] = &["s3", "azure", "gcs", "memory"];
+}
+
+impl Choice for Durability {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("none", Self::None), ("finalize", Self::Finalize), ("chunk", Self::Chunk)];
+}
+
+impl Choice for ChecksumPolicy {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("sha256", Self::Sha256), ("crc64nvme", Self::Crc64Nvme)];
+}
+
+impl StoreName {
+    /// The name as rows have it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Value for StoreName {
+    fn expected() -> String {
+        "1 to 64 lower-case letters, digits, - and _, beginning with a letter or digit".to_owned()
+    }
+
+    fn parse(text: &str, _: &Path) -> Result<Self, Refusal> {
+        let within = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+        if text.is_empty() || text.len() > 64 || !text.chars().all(within) || text.starts_with(['-', '_']) {
+            return Err(Refusal::Malformed);
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    fn render(&self) -> String {
+        self.0.clone()
+    }
+}

@@ -1,0 +1,53 @@
+//! Addresses as configuration values: where to listen, and the URL that clients see. Sections use them.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::value::{Refusal, Value};
+
+/// An `http` or `https` URL without credentials, query, fragment or trailing slash; paths are appended to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicUrl(String);
+
+impl PublicUrl {
+    /// The URL, ready for a path that begins with `/`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Value for PublicUrl {
+    fn expected() -> String {
+        "null or an http:// or https:// URL without credentials, query and fragment".to_owned()
+    }
+
+    fn parse(text: &str, _: &Path) -> Result<Self, Refusal> {
+        let url = reqwest::Url::parse(text).map_err(|_| Refusal::Malformed)?;
+        let bare = url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none();
+        if !matches!(url.scheme(), "http" | "https") || !bare || !url.has_host() {
+            return Err(Refusal::Malformed);
+        }
+        Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
+    }
+
+    fn render(&self) -> String {
+        self.0.clone()
+    }
+}
+
+impl Value for SocketAddr {
+    fn expected() -> String {
+        "an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080".to_owned()
+    }
+
+    fn parse(text: &str, _: &Path) -> Result<Self, Refusal> {
+        text.parse().map_err(|_| Refusal::Malformed)
+    }
+
+    fn render(&self) -> String {
+        self.to_string()
+    }
+}
