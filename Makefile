@@ -1,0 +1,63 @@
+# Everything one does with cifra starts here. `make help` lists it; each target sets up what it needs,
+# and costs nothing extra when that is there already.
+#
+# More arguments for the program underneath: make test ARGS=name_of_a_test
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run test soak lint audit bench bench-compare setup
+# Two cargo runs at once would only wait for each other's lock.
+.NOTPARALLEL:
+
+# What can be built again lives outside the clone, so that a new clone starts warm.
+export CIFRA_CACHE ?= $(HOME)/.cache/cifra
+export CARGO_TARGET_DIR ?= $(CIFRA_CACHE)/target
+# Our own tools first; ~/.cargo/bin last, for a shell that has not been restarted since Rust was installed.
+export PATH := $(CIFRA_CACHE)/tools/bin:$(PATH):$(HOME)/.cargo/bin
+
+# Where `make run` keeps its data.
+DATA ?= $(or $(CIFRA__SERVER__DATA_DIR),$(CURDIR)/data)
+ARGS ?=
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Build and start the service; data in ./data (DATA=folder), Ctrl-C stops it
+	@scripts/setup.sh build
+	cargo build --locked --release --bin cifra
+	@CIFRA__SERVER__DATA_DIR="$$(realpath -m -- "$(DATA)")" exec "$(CARGO_TARGET_DIR)/release/cifra" serve $(ARGS)
+
+test: ## Run all tests but the long ones (ARGS=name runs some)
+	@scripts/setup.sh build test
+	cargo test --locked $(ARGS)
+
+soak: ## Run the long tests, one at a time, optimized (ARGS=name runs some)
+	@scripts/setup.sh build test
+	@scripts/soak.sh $(ARGS)
+
+lint: ## Check format, lints, docs, licenses, sources, unused dependencies, scripts
+	@scripts/setup.sh build lint
+	cargo fmt --check
+	cargo clippy --locked --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps --document-private-items
+	cargo deny --locked check bans licenses sources
+	cargo machete
+	@scripts/shellcheck.sh
+
+audit: ## Check the dependencies against the advisory database (needs github.com)
+	@scripts/setup.sh build lint
+	cargo deny --locked check advisories
+
+bench: ## Run the micro-benchmarks (ARGS=name runs some)
+	@scripts/setup.sh build
+	@echo "bench: micro-benchmarks of functions; whole servers side by side: make bench-compare"
+	cargo bench --locked --bench '*' -- $(ARGS)
+
+bench-compare: ## Measure cifra beside nginx and two tus servers, whole processes
+	@scripts/setup.sh build
+	benches/compare/run.sh $(ARGS)
+
+setup: ## Install all that the other targets need, and nothing else
+	@scripts/setup.sh build test lint
+	@echo "setup: everything is there"

@@ -1,0 +1,143 @@
+#!/usr/bin/env bash
+# Installs what the Makefile's targets need and the machine lacks: `setup.sh build|test|lint…`.
+#
+# Each need is checked by trying it (a compiler by compiling), not by asking which system this is, so a
+# second call is quick, and asks neither apt nor the network. What is missing comes from Debian's packages
+# (as root or through sudo) or from crates.io; where neither can be done it says what to type, and fails.
+# It installs nothing else, starts no service and leaves database clusters that exist alone.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+tools="${CIFRA_CACHE:-$HOME/.cache/cifra}/tools"
+packages=()      # Debian packages to install
+reasons=()       # what each of them is for, said before anything is installed
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+fail() { say "$@"; exit 1; }
+has() { command -v "$1" >/dev/null 2>&1; }
+want() { reasons+=("$1"); packages+=("${@:2}"); }
+
+# ---------------------------------------------------------------------------------------------- needs
+
+need_rust() {
+  has cargo || fail "cargo is not there: install Rust from https://rustup.rs, then run this again"
+  local wanted found
+  wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
+  found=$(rustc --version | cut -d ' ' -f 2)
+  printf '%s\n' "$wanted" "$found" | sort --version-sort --check=silent \
+    || fail "Rust $found is too old, cifra needs $wanted: rustup update stable, then run this again"
+}
+
+# SQLite and ring are C inside: they need a compiler that finds its headers and can link.
+need_compiler() {
+  printf '#include <stdlib.h>\nint main(void) { return EXIT_SUCCESS; }\n' \
+    | cc -x c - -o /dev/null >/dev/null 2>&1 || want "a C compiler" gcc libc6-dev
+}
+
+# For crates.io, and for the `cifra` client when a server's address says https.
+need_certificates() {
+  [[ -n ${SSL_CERT_FILE:-} || -e /etc/ssl/certs/ca-certificates.crt || -e /etc/pki/tls/certs/ca-bundle.crt ]] \
+    || want "CA certificates" ca-certificates
+}
+
+# Only its programs: the tests start private instances in folders of their own.
+need_postgresql() {
+  compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || want "PostgreSQL's server programs" postgresql
+}
+
+need_rust_components() {
+  cargo clippy --version >/dev/null 2>&1 && cargo fmt --version >/dev/null 2>&1 && return
+  has rustup || fail "clippy and rustfmt are not there: install the packages of your Rust that have them"
+  say "installing clippy and rustfmt: rustup component add clippy rustfmt"
+  rustup component add clippy rustfmt
+}
+
+# The one need that can stay unmet: `make lint` then says that it left the scripts out.
+wish_shellcheck() {
+  has shellcheck && return
+  has apt-get && can_be_root || return 0
+  say "installing: apt-get update && apt-get install --no-install-recommends shellcheck"
+  { as_root timeout 120 apt-get update -q && apt_install shellcheck; } || say "shellcheck could not be installed"
+}
+
+# need_cargo_tool NAME VERSION: pinned, so that a new release of a linter does not fail an old commit.
+need_cargo_tool() {
+  local name=$1 version=$2
+  grep -qsF "\"$name $version " "$tools/.crates.toml" && [[ -x $tools/bin/$name ]] && return
+  say "installing $name $version into $tools (about a minute, once)"
+  # Not optimized: a check of this crate takes a second or two either way, the build a quarter of the time.
+  CARGO_TARGET_DIR="$tools/target" \
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+    cargo install --quiet --locked --force --root "$tools" --version "=$version" "$name"
+}
+
+# ------------------------------------------------------------------------------------------- packages
+
+# Runs a command as root, or fails when there is no way to.
+as_root() {
+  if [[ $EUID -eq 0 ]]; then
+    "$@"
+  else
+    sudo "$@"
+  fi
+}
+
+# Without a terminal nobody can type a password: sudo must then work without one.
+can_be_root() {
+  [[ $EUID -eq 0 ]] || { has sudo && { [[ -t 0 ]] || sudo -n true 2>/dev/null; }; }
+}
+
+apt_install() {
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
+    -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -q "$@"
+}
+
+# Debian's package makes and starts a cluster when it is installed first. We want the programs only: this
+# says so for the time of the installation, and leaves the machine's own settings as they were.
+install_without_cluster() {
+  local switch=/etc/postgresql-common/createcluster.d/cifra-setup.conf
+  as_root mkdir -p "${switch%/*}"
+  as_root tee "$switch" >/dev/null <<<'create_main_cluster = false'
+  # shellcheck disable=SC2064 # expanded now on purpose: `switch` is local
+  trap "as_root rm -f '$switch'" EXIT
+  apt_install "$@"
+  as_root rm -f "$switch"
+  trap - EXIT
+}
+
+install_packages() {
+  [[ ${#packages[@]} -gt 0 ]] || return 0
+  say "missing: $(printf '%s, ' "${reasons[@]}" | sed 's/, $//')"
+  local command="apt-get update && apt-get install --no-install-recommends ${packages[*]}"
+  has apt-get || fail "this is not Debian: install what provides the same as its packages ${packages[*]}"
+  can_be_root || fail "installing needs root; type this as root, then run this again: $command"
+  say "installing: $command"
+  as_root apt-get update -q -o Acquire::Retries=3
+  if [[ " ${packages[*]} " == *" postgresql "* ]]; then
+    install_without_cluster "${packages[@]}"
+  else
+    apt_install "${packages[@]}"
+  fi
+}
+
+# ----------------------------------------------------------------------------------------------- main
+
+[[ $# -gt 0 ]] || fail "usage: scripts/setup.sh build|test|lint…"
+for part in "$@"; do
+  case $part in
+    build) need_rust; need_compiler; need_certificates ;;
+    test) need_postgresql ;;
+    lint) ;; # after the packages, below
+    *) fail "unknown part: $part (build, test, lint)" ;;
+  esac
+done
+install_packages
+# What cargo compiles comes after the packages that it compiles with.
+for part in "$@"; do
+  if [[ $part == lint ]]; then
+    need_rust_components
+    wish_shellcheck
+    need_cargo_tool cargo-deny 0.20.2
+    need_cargo_tool cargo-machete 0.9.2
+  fi
+done
