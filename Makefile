@@ -51,8 +51,9 @@ audit: ## Check the dependencies against the advisory database (needs github.com
 
 bench: ## Run the micro-benchmarks (ARGS=name runs some)
 	@scripts/setup.sh build
-	@echo "bench: micro-benchmarks of functions; whole servers side by side: make bench-compare"
-	cargo bench --locked --bench '*' -- $(ARGS)
+	@echo "bench: these time functions; whole servers side by side: make bench-compare"
+	@grep -q '^\[\[bench\]\]' Cargo.toml || { echo "bench: there are no micro-benchmarks yet"; exit 0; }; \
+	  set -x; cargo bench --locked --bench '*' -- $(ARGS)
 
 bench-compare: ## Measure cifra beside nginx and two tus servers, whole processes
 	@scripts/setup.sh build

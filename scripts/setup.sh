@@ -57,7 +57,7 @@ wish_shellcheck() {
   has shellcheck && return
   has apt-get && can_be_root || return 0
   say "installing: apt-get update && apt-get install --no-install-recommends shellcheck"
-  { as_root timeout 120 apt-get update -q && apt_install shellcheck; } || say "shellcheck could not be installed"
+  { as_root timeout 120 apt-get update -qq && apt_install shellcheck; } || say "shellcheck could not be installed"
 }
 
 # need_cargo_tool NAME VERSION: pinned, so that a new release of a linter does not fail an old commit.
@@ -73,7 +73,6 @@ need_cargo_tool() {
 
 # ------------------------------------------------------------------------------------------- packages
 
-# Runs a command as root, or fails when there is no way to.
 as_root() {
   if [[ $EUID -eq 0 ]]; then
     "$@"
@@ -87,22 +86,26 @@ can_be_root() {
   [[ $EUID -eq 0 ]] || { has sudo && { [[ -t 0 ]] || sudo -n true 2>/dev/null; }; }
 }
 
+# Errors are on stderr; the hundreds of lines about unpacking are not worth reading.
 apt_install() {
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
-    -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -q "$@"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends -qq \
+    -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@" >/dev/null
 }
 
 # Debian's package makes and starts a cluster when it is installed first. We want the programs only: this
-# says so for the time of the installation, and leaves the machine's own settings as they were.
+# file says so while we install, and is gone afterwards, also when we are interrupted.
+cluster_switch=/etc/postgresql-common/createcluster.d/cifra-setup.conf
+
+remove_cluster_switch() {
+  as_root rm -f "$cluster_switch"
+  as_root rmdir --ignore-fail-on-non-empty "${cluster_switch%/*}"
+}
+
 install_without_cluster() {
-  local switch=/etc/postgresql-common/createcluster.d/cifra-setup.conf
-  as_root mkdir -p "${switch%/*}"
-  as_root tee "$switch" >/dev/null <<<'create_main_cluster = false'
-  # shellcheck disable=SC2064 # expanded now on purpose: `switch` is local
-  trap "as_root rm -f '$switch'" EXIT
+  as_root mkdir -p "${cluster_switch%/*}"
+  trap remove_cluster_switch EXIT
+  as_root tee "$cluster_switch" >/dev/null <<<'create_main_cluster = false'
   apt_install "$@"
-  as_root rm -f "$switch"
-  trap - EXIT
 }
 
 install_packages() {
@@ -112,7 +115,7 @@ install_packages() {
   has apt-get || fail "this is not Debian: install what provides the same as its packages ${packages[*]}"
   can_be_root || fail "installing needs root; type this as root, then run this again: $command"
   say "installing: $command"
-  as_root apt-get update -q -o Acquire::Retries=3
+  as_root apt-get update -qq -o Acquire::Retries=3
   if [[ " ${packages[*]} " == *" postgresql "* ]]; then
     install_without_cluster "${packages[@]}"
   else
