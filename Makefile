@@ -16,8 +16,8 @@ export CARGO_TARGET_DIR ?= $(CIFRA_CACHE)/target
 # Our own tools first; ~/.cargo/bin last, for a shell that has not been restarted since Rust was installed.
 export PATH := $(CIFRA_CACHE)/tools/bin:$(PATH):$(HOME)/.cargo/bin
 
-# Where `make run` keeps its data.
-DATA ?= $(or $(CIFRA__SERVER__DATA_DIR),$(CURDIR)/data)
+# Where `make run` keeps its data; empty: where the configuration says, by default ./data.
+DATA ?=
 ARGS ?=
 
 help: ## List the targets
@@ -26,7 +26,7 @@ help: ## List the targets
 run: ## Build and start the service; data in ./data (DATA=folder), Ctrl-C stops it
 	@scripts/setup.sh build
 	cargo build --locked --release --bin cifra
-	@CIFRA__SERVER__DATA_DIR="$$(realpath -m -- "$(DATA)")" exec "$(CARGO_TARGET_DIR)/release/cifra" serve $(ARGS)
+	@$(if $(DATA),CIFRA__SERVER__DATA_DIR="$$(realpath -m -- "$(DATA)")") exec "$(CARGO_TARGET_DIR)/release/cifra" serve $(ARGS)
 
 test: ## Run all tests but the long ones (ARGS=name runs some)
 	@scripts/setup.sh build test
