@@ -28,6 +28,7 @@ pub mod config;
 pub mod db;
 pub mod files;
 pub mod http;
+pub mod ops;
 pub mod session;
 pub mod telemetry;
 pub mod upload;

@@ -3,8 +3,8 @@
 //! Times are microseconds since 1970 in UTC, in Rust and in the database alike; JSON says RFC 3339.
 
 use std::fmt;
-use std::sync::Mutex;
-use std::time::Duration;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat};
 use serde::{Serialize, Serializer};
@@ -69,8 +69,11 @@ impl Serialize for Timestamp {
 
 /// Tells the time.
 pub trait Clock: Send + Sync + fmt::Debug {
-    /// The time now.
+    /// The time now. May be set, forward or back, by the machine's owner.
     fn now(&self) -> Timestamp;
+
+    /// The time since some fixed moment; never set, never goes back.
+    fn uptime(&self) -> Duration;
 }
 
 /// The machine's clock.
@@ -83,27 +86,42 @@ impl Clock for SystemClock {
         let elapsed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Timestamp(micros(elapsed.unwrap_or_default()))
     }
+
+    fn uptime(&self) -> Duration {
+        static START: OnceLock<Instant> = OnceLock::new();
+        START.get_or_init(Instant::now).elapsed()
+    }
 }
 
 /// A clock that moves only when it is told to.
 #[derive(Debug)]
-pub struct ManualClock(Mutex<Timestamp>);
+pub struct ManualClock(Mutex<(Timestamp, Duration)>);
 
 impl ManualClock {
     /// A clock that stands at `start`.
     pub fn at(start: Timestamp) -> Self {
-        Self(Mutex::new(start))
+        Self(Mutex::new((start, Duration::ZERO)))
     }
 
-    /// Moves on by `duration`.
+    /// Time passes: `duration` of it.
     pub fn advance(&self, duration: Duration) {
-        let mut now = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *now = now.plus(duration);
+        let mut hands = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        hands.0 = hands.0.plus(duration);
+        hands.1 += duration;
+    }
+
+    /// Somebody sets the clock; no time passes.
+    pub fn set(&self, now: Timestamp) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0 = now;
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn uptime(&self) -> Duration {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1
     }
 }

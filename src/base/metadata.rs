@@ -71,3 +71,23 @@ pub fn check_filename(name: &str) -> Result<()> {
     }
     Ok(())
 }
+
+/// Checks a media type that a client claims: `type/subtype`, maybe with parameters; 1 to 255 visible ASCII
+/// characters (RFC 9110 8.3.1), so that it can stand in a header as it is.
+///
+/// # Errors
+/// `InvalidRequest`.
+pub fn check_content_type(text: &str) -> Result<()> {
+    let token = |part: &str| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        !part.is_empty() && part.bytes().all(allowed)
+    };
+    let essence = text.split(';').next().unwrap_or_default().trim_end();
+    let well_formed = essence.split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype));
+    let printable = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+    if text.len() > 255 || !well_formed || !printable {
+        let detail = "`content_type` is not a media type: expected something like image/jpeg, at most 255 characters";
+        return Err(Error::new(Code::InvalidRequest, detail));
+    }
+    Ok(())
+}

@@ -1,1 +1,177 @@
-//! Soon.
+//! Files: looking at them, reading them, deleting them.
+//!
+//! [`FileService`] is called by `http` and by other services (`upload`). A file's bytes are removed only by a
+//! row that says so (`blob_deletions`): the row is committed with the file's end, the bytes follow.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::base::digest::{Algorithm, Checksum};
+use crate::base::principal::Scope;
+use crate::base::{ByteRange, ByteStream, Clock, Code, Error, FileId, Principal, Result, Timestamp, UploadId, stream};
+use crate::blob::{BlobKey, BlobStore};
+use crate::db::{Commit, Db, Urgency, blob_deletions, files, uploads};
+use crate::telemetry::{Tasks, failpoint, metrics};
+
+pub use crate::db::files::File;
+
+/// At most this many blobs are removed in one go.
+const PURGE_AT_ONCE: u32 = 500;
+
+/// See the module.
+pub struct FileService {
+    db: Db,
+    stores: HashMap<String, Arc<dyn BlobStore>>,
+    clock: Arc<dyn Clock>,
+    tasks: Tasks,
+}
+
+impl fmt::Debug for FileService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileService").field("stores", &self.stores.keys()).finish_non_exhaustive()
+    }
+}
+
+impl FileService {
+    /// A service over all `stores` that rows may name.
+    pub fn new(db: Db, stores: HashMap<String, Arc<dyn BlobStore>>, clock: Arc<dyn Clock>, tasks: Tasks) -> Self {
+        Self { db, stores, clock, tasks }
+    }
+
+    /// The file's record.
+    ///
+    /// # Errors
+    /// `FileNotFound`.
+    pub async fn get(&self, who: &Principal, id: FileId) -> Result<File> {
+        who.require(Scope::Read)?;
+        self.find(who, id).await?.ok_or_else(|| not_found(id))
+    }
+
+    /// The file that an upload became; `None` once it is deleted.
+    pub async fn of_upload(&self, who: &Principal, id: UploadId) -> Result<Option<File>> {
+        self.find(who, id.file()).await
+    }
+
+    /// The file's bytes, or `range` of them, which must lie within it. Streams; reads ahead at most a few
+    /// hundred KiB. If the store fails in the middle, or has fewer bytes than the record says, the stream ends
+    /// with an error, never cleanly.
+    ///
+    /// # Errors
+    /// `Internal` if the bytes are not there although the record is.
+    pub async fn read(&self, who: &Principal, file: &File, range: Option<ByteRange>) -> Result<ByteStream> {
+        who.require(Scope::Read)?;
+        if file.size == 0 {
+            return Ok(stream::empty());
+        }
+        let store = self.store_of(file)?;
+        let blob = store.get(&file.key, range).await?;
+        let blob = blob.ok_or_else(|| damaged(file, "its bytes are not in the store"))?;
+        if blob.meta.size != file.size {
+            return Err(damaged(file, "its bytes in the store are not as many as they should be"));
+        }
+        Ok(blob.bytes)
+    }
+
+    /// Deletes the file: its record at once and durably, its bytes right after.
+    ///
+    /// # Errors
+    /// `FileNotFound`.
+    pub async fn delete(self: &Arc<Self>, who: &Principal, id: FileId) -> Result<()> {
+        who.require(Scope::Write)?;
+        let (tenant, now) = (who.tenant().clone(), self.clock.now());
+        failpoint::hit("delete.before_commit");
+        let deleted = self.db.write_to_the_end(Urgency::Normal, Commit::Durable, move |c| {
+            let tenant = tenant.clone();
+            Box::pin(async move {
+                let Some((store, key)) = files::delete(c, &tenant, id).await? else { return Ok(None) };
+                uploads::delete(c, &tenant, id.upload()).await?;
+                blob_deletions::insert(c, &store, &key, now, now).await?;
+                Ok(Some((store, key)))
+            })
+        });
+        let (store, key) = deleted.await?.ok_or_else(|| not_found(id))?;
+        failpoint::hit("delete.after_commit");
+        let service = Arc::clone(self);
+        // On its own, so that a client that leaves does not stop it half-way; the sweeper is the net.
+        self.tasks.spawn("remove blob", async move {
+            if let Err(error) = service.remove(&store, &key).await {
+                tracing::warn!(%key, %error, "blob {key} was not removed yet");
+            }
+        });
+        tracing::info!(file.id = %id, "deleted file {id}");
+        Ok(())
+    }
+
+    /// Removes the bytes of files that were deleted, where that did not happen at once. Bounded.
+    pub async fn purge(&self, now: Timestamp) -> Result<()> {
+        for store in self.stores.keys() {
+            let name = store.clone();
+            let due = self.db.read(move |c| {
+                Box::pin(async move { blob_deletions::due(c, &name, now, PURGE_AT_ONCE).await })
+            });
+            for key in due.await? {
+                match self.remove(store, &key).await {
+                    Ok(()) => metrics::swept("purge", 1),
+                    Err(error) => tracing::warn!(%key, %error, "blob {key} could not be removed"),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, store: &str, key: &BlobKey) -> Result<()> {
+        let blobs = self.stores.get(store).ok_or_else(|| unknown_store(store))?;
+        blobs.delete(key).await?;
+        failpoint::hit("delete.after_unlink");
+        let (store, key) = (store.to_owned(), key.clone());
+        self.db
+            .write(Urgency::Background, Commit::Normal, move |c| {
+                let (store, key) = (store.clone(), key.clone());
+                Box::pin(async move { blob_deletions::remove(c, &store, &key).await })
+            })
+            .await
+    }
+
+    async fn find(&self, who: &Principal, id: FileId) -> Result<Option<File>> {
+        let tenant = who.tenant().clone();
+        self.db.read(move |c| Box::pin(async move { files::get(c, &tenant, id).await })).await
+    }
+
+    fn store_of(&self, file: &File) -> Result<&Arc<dyn BlobStore>> {
+        self.stores.get(&file.store).ok_or_else(|| unknown_store(&file.store))
+    }
+}
+
+impl File {
+    /// The digest that the file is known by: its SHA-256 where it was computed, else its CRC64NVME.
+    pub fn checksum(&self) -> Checksum {
+        self.sha256.map_or(Checksum::Crc64Nvme(self.crc64), Checksum::Sha256)
+    }
+
+    /// Checks a digest that somebody declares for the file as it is; one that was never computed passes.
+    ///
+    /// # Errors
+    /// `ChecksumMismatch` `{ algorithm, expected, actual, chunks_replaceable: false }`.
+    pub fn expect(&self, declared: Option<Checksum>) -> Result<()> {
+        let Some(declared) = declared else { return Ok(()) };
+        let actual = match declared.algorithm() {
+            Algorithm::Sha256 => self.sha256.map(Checksum::Sha256),
+            _ => Some(Checksum::Crc64Nvme(self.crc64)),
+        };
+        let outcome = actual.map_or(Ok(()), |actual| declared.expect(&actual));
+        outcome.map_err(|error| error.with("chunks_replaceable", false))
+    }
+}
+
+fn not_found(id: FileId) -> Error {
+    Error::new(Code::FileNotFound, format!("there is no file `{id}`"))
+}
+
+fn damaged(file: &File, what: &str) -> Error {
+    Error::internal("the file cannot be read", format!("file {}: {what} (blob {} of store {})", file.id, file.key, file.store))
+}
+
+fn unknown_store(store: &str) -> Error {
+    Error::internal("the file cannot be reached", format!("a row names the store `{store}`, which is not configured"))
+}

@@ -1,1 +1,172 @@
-//! Soon.
+//! What is known of an upload on its way: its row, its journal of receipts, and who is writing now.
+//!
+//! The journal in the database is the truth; the commit of a receipt is the acknowledgement. Claims are kept
+//! in the process: one writer per chunk. Each method here is one read or one transaction. What a state allows
+//! is not decided here: that is `upload`'s.
+
+mod claims;
+mod ends;
+
+pub use claims::{Claim, Claims};
+pub use ends::FINISH_CLAIM_TTL;
+
+use uuid::Uuid;
+
+use crate::base::{ChunkIndex, Error, Result, TenantId, Timestamp, UploadId};
+use crate::db::checkpoints::{self, Checkpoint};
+use crate::db::parts::{self, Receipt, Recorded};
+use crate::db::uploads::{self, Upload, UploadFilter};
+use crate::db::{Commit, Db, Urgency};
+
+/// The sessions of one store. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+pub struct Sessions {
+    db: Db,
+    claims: Claims,
+    store: String,
+    node: Uuid,
+    boot: String,
+}
+
+/// A place in the list of uploads: the last one seen.
+pub type After = Option<(Timestamp, UploadId)>;
+
+impl Sessions {
+    /// Sessions whose bytes go to `store`. `boot` names this run of the kernel: what an earlier one
+    /// acknowledged without flushing may be lost.
+    pub fn new(db: Db, store: &str, boot: String) -> Self {
+        Self { db, claims: Claims::default(), store: store.to_owned(), node: Uuid::new_v4(), boot }
+    }
+
+    /// Who is writing which chunk.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// The store's name, as rows remember it.
+    pub fn store(&self) -> &str {
+        &self.store
+    }
+
+    /// This run of the kernel.
+    pub fn boot(&self) -> &str {
+        &self.boot
+    }
+
+    /// Opens a session. `room` is what the store will still take, if it knows: what open sessions have been
+    /// promised is taken off it, in the same transaction.
+    ///
+    /// # Errors
+    /// `StorageFull` if the file does not fit beside what was promised to others.
+    pub async fn create(&self, upload: Upload, room: Option<u64>) -> Result<()> {
+        let store = self.store.clone();
+        self.db
+            .write(Urgency::Normal, Commit::Normal, move |c| {
+                let (upload, store) = (upload.clone(), store.clone());
+                Box::pin(async move {
+                    if let Some(room) = room {
+                        let reserved = uploads::reserved_bytes(c, &store).await?;
+                        if upload.total_size > room.saturating_sub(reserved) {
+                            return Err(no_room(upload.total_size));
+                        }
+                    }
+                    uploads::insert(c, &upload).await
+                })
+            })
+            .await
+    }
+
+    /// The session, as it is now.
+    pub async fn load(&self, tenant: &TenantId, id: UploadId) -> Result<Option<Upload>> {
+        let tenant = tenant.clone();
+        self.db.read(move |c| Box::pin(async move { uploads::get(c, &tenant, id).await })).await
+    }
+
+    /// The tenant's sessions, newest first.
+    pub async fn list(&self, tenant: &TenantId, filter: UploadFilter, after: After, limit: u32) -> Result<Vec<Upload>> {
+        let tenant = tenant.clone();
+        self.db.read(move |c| Box::pin(async move { uploads::list(c, &tenant, &filter, after, limit).await })).await
+    }
+
+    /// The session and the receipt of one chunk, both of the same moment.
+    pub async fn load_with_receipt(
+        &self,
+        tenant: &TenantId,
+        id: UploadId,
+        index: ChunkIndex,
+    ) -> Result<Option<(Upload, Option<Receipt>)>> {
+        let tenant = tenant.clone();
+        self.db.read(move |c| Box::pin(async move { parts::read(c, &tenant, id, index).await })).await
+    }
+
+    /// Writes the receipt of a chunk: from here on it counts. Answers only when that is certain, however long
+    /// it takes: the caller holds the chunk's claim until then.
+    pub async fn record(&self, id: UploadId, receipt: Receipt, now: Timestamp, expires_at: Timestamp) -> Result<Recorded> {
+        self.db
+            .write_to_the_end(Urgency::Receipt, Commit::Normal, move |c| {
+                let receipt = receipt.clone();
+                Box::pin(async move { parts::record(c, id, &receipt, now, expires_at).await })
+            })
+            .await
+    }
+
+    /// Takes the receipt of a chunk back: it is missing from here on. Answers how many were ever taken back
+    /// from this upload; `None` if there was no receipt, or the session takes no changes.
+    pub async fn withdraw(&self, id: UploadId, index: ChunkIndex, fence: Option<i64>, now: Timestamp) -> Result<Option<u64>> {
+        self.db
+            .write_to_the_end(Urgency::Receipt, Commit::Normal, move |c| {
+                Box::pin(async move { parts::withdraw(c, id, index, fence, now).await })
+            })
+            .await
+    }
+
+    /// The chunks that are there: inclusive ranges, ascending, at most `limit`.
+    pub async fn received(&self, id: UploadId, limit: u32) -> Result<Vec<(u32, u32)>> {
+        self.db.read(move |c| Box::pin(async move { parts::runs(c, id, limit).await })).await
+    }
+
+    /// Receipts from chunk `first` on, ascending, at most `limit`.
+    pub async fn receipts(&self, id: UploadId, first: u32, limit: u32) -> Result<Vec<Receipt>> {
+        self.db.read(move |c| Box::pin(async move { parts::from(c, id, first, limit).await })).await
+    }
+
+    /// Receipts from chunk `first` on whose bytes a loss of power may have taken, ascending, at most `limit`.
+    pub async fn suspects(&self, id: UploadId, first: u32, limit: u32) -> Result<Vec<Receipt>> {
+        let boot = self.boot.clone();
+        self.db
+            .read(move |c| Box::pin(async move { parts::unsynced_of_other_boot(c, id, &boot, first, limit).await }))
+            .await
+    }
+
+    /// The chunk was read back and is what its receipt says.
+    pub async fn vouch(&self, id: UploadId, index: ChunkIndex) -> Result<()> {
+        self.db
+            .write(Urgency::Background, Commit::Normal, move |c| {
+                Box::pin(async move { parts::set_synced(c, id, index).await })
+            })
+            .await
+    }
+
+    /// The furthest SHA-256 checkpoint at or before byte `at_most`.
+    pub async fn checkpoint(&self, id: UploadId, at_most: u64) -> Result<Option<Checkpoint>> {
+        self.db.read(move |c| Box::pin(async move { checkpoints::latest(c, id, at_most).await })).await
+    }
+
+    /// Keeps a checkpoint, unless a chunk was withdrawn since `withdrawals` of them were known.
+    pub async fn keep_checkpoint(&self, id: UploadId, checkpoint: Checkpoint, withdrawals: u64) -> Result<bool> {
+        self.db
+            .write(Urgency::Background, Commit::Normal, move |c| {
+                let checkpoint = checkpoint.clone();
+                Box::pin(async move { checkpoints::put(c, id, &checkpoint, withdrawals).await })
+            })
+            .await
+    }
+}
+
+fn no_room(total_size: u64) -> Error {
+    let detail = format!(
+        "there is no room for {total_size} bytes beside what open uploads were promised; \
+         free some space, finish or delete open uploads, then try again"
+    );
+    Error::new(crate::base::Code::StorageFull, detail)
+}

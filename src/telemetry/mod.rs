@@ -12,14 +12,7 @@ use tracing_subscriber::{fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 pub use tasks::Tasks;
 
-/// How a log line looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// For programs: one JSON object a line.
-    Json,
-}
+use crate::config::LogFormat;
 
 /// Starts logging for the whole process. `filter` is a level (`info`) or directives (`info,sqlx=debug`).
 ///

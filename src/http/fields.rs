@@ -1,0 +1,162 @@
+//! JSON objects and query strings from clients, read field by field: every fault is told at once.
+//!
+//! serde would stop at the first fault and name fields its own way; here each fault has a JSON pointer
+//! (RFC 6901), and a field that nobody asked for is a fault too.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
+
+use serde_json::{Map, Value, json};
+
+use crate::base::{Code, Error, Result};
+
+/// The fields of a JSON object, taken one by one.
+#[derive(Debug, Default)]
+pub(super) struct Fields {
+    values: Map<String, Value>,
+    faults: Vec<Value>,
+}
+
+impl Fields {
+    /// Reads `body`; no body at all is an empty object.
+    pub(super) fn parse(body: &[u8]) -> Result<Self> {
+        if body.is_empty() {
+            return Ok(Self::default());
+        }
+        match serde_json::from_slice(body) {
+            Ok(Value::Object(values)) => Ok(Self { values, faults: Vec::new() }),
+            Ok(_) => Err(Error::new(Code::InvalidRequest, "the body is not a JSON object")),
+            Err(error) => Err(Error::new(Code::InvalidRequest, format!("the body is not JSON: {error}"))),
+        }
+    }
+
+    /// A string; absent and null are the same.
+    pub(super) fn string(&mut self, name: &str) -> Option<String> {
+        match self.take(name)? {
+            Value::String(text) => Some(text),
+            _ => self.fault(name, "expected a string"),
+        }
+    }
+
+    /// A whole number from 0.
+    pub(super) fn number(&mut self, name: &str) -> Option<u64> {
+        match self.take(name)?.as_u64() {
+            Some(number) => Some(number),
+            None => self.fault(name, "expected a whole number from 0 to 18446744073709551615"),
+        }
+    }
+
+    /// A string that reads as a `T`.
+    pub(super) fn parsed<T: FromStr<Err = Error>>(&mut self, name: &str) -> Result<Option<T>> {
+        self.string(name).map(|text| text.parse()).transpose()
+    }
+
+    /// An object of strings.
+    pub(super) fn strings(&mut self, name: &str) -> BTreeMap<String, String> {
+        match self.take(name) {
+            None => BTreeMap::new(),
+            Some(Value::Object(pairs)) => {
+                let mut strings = BTreeMap::new();
+                for (key, value) in pairs {
+                    match value {
+                        Value::String(text) => drop(strings.insert(key, text)),
+                        _ => drop(self.fault::<()>(&format!("{name}/{}", escape(&key)), "expected a string")),
+                    }
+                }
+                strings
+            }
+            Some(_) => self.fault(name, "expected an object of strings").unwrap_or_default(),
+        }
+    }
+
+    /// A value that must be there. What [`Fields::finish`] then says counts, not the placeholder.
+    pub(super) fn required<T: Default>(&mut self, name: &str, value: Option<T>) -> T {
+        let told = |fault: &Value| fault["pointer"] == json!(format!("/{name}"));
+        if value.is_none() && !self.faults.iter().any(told) {
+            self.fault::<()>(name, "is required");
+        }
+        value.unwrap_or_default()
+    }
+
+    /// # Errors
+    /// `InvalidRequest` `{ errors: [{ pointer, detail }] }` if anything was wrong, or is left over.
+    pub(super) fn finish(mut self) -> Result<()> {
+        for name in std::mem::take(&mut self.values).keys() {
+            self.fault::<()>(&escape(name), "is not a field of this request");
+        }
+        if self.faults.is_empty() {
+            return Ok(());
+        }
+        let detail = match self.faults.as_slice() {
+            [one] => format!("{} {}", one["pointer"].as_str().unwrap_or(""), one["detail"].as_str().unwrap_or("")),
+            many => format!("{} fields are wrong", many.len()),
+        };
+        Err(Error::new(Code::InvalidRequest, detail).with("errors", self.faults))
+    }
+
+    fn take(&mut self, name: &str) -> Option<Value> {
+        self.values.remove(name).filter(|value| !value.is_null())
+    }
+
+    fn fault<T>(&mut self, path: &str, detail: &str) -> Option<T> {
+        self.faults.push(json!({ "pointer": format!("/{path}"), "detail": detail }));
+        None
+    }
+}
+
+/// RFC 6901 3.
+fn escape(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+/// The parameters of a query string, taken one by one.
+#[derive(Debug)]
+pub(super) struct Params(Vec<(String, String)>);
+
+impl Params {
+    /// Reads a query string (`application/x-www-form-urlencoded`).
+    pub(super) fn parse(query: &str) -> Self {
+        Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+    }
+
+    /// A parameter that may be given once.
+    pub(super) fn one<T>(&mut self, name: &str) -> Result<Option<T>>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        let mut values = self.take(|key| key == name);
+        match (values.pop(), values.is_empty()) {
+            (None, _) => Ok(None),
+            (Some((_, value)), true) => value.parse().map(Some).map_err(|error| invalid(name, &error)),
+            (Some(_), false) => Err(invalid(name, &"it is given more than once")),
+        }
+    }
+
+    /// All parameters named `{prefix}SOMETHING`, as `(SOMETHING, value)`.
+    pub(super) fn prefixed(&mut self, prefix: &str) -> Vec<(String, String)> {
+        let taken = self.take(|key| key.starts_with(prefix));
+        taken.into_iter().map(|(key, value)| (key[prefix.len()..].to_owned(), value)).collect()
+    }
+
+    /// # Errors
+    /// `InvalidRequest` if a parameter is left over.
+    pub(super) fn finish(self) -> Result<()> {
+        match self.0.first() {
+            None => Ok(()),
+            Some((name, _)) => Err(invalid(name, &"this request has no such parameter")),
+        }
+    }
+
+    fn take(&mut self, wanted: impl Fn(&str) -> bool) -> Vec<(String, String)> {
+        let (taken, left) = std::mem::take(&mut self.0).into_iter().partition(|(key, _)| wanted(key));
+        self.0 = left;
+        taken
+    }
+}
+
+fn invalid(name: &str, why: &dyn Display) -> Error {
+    let error = Error::new(Code::InvalidRequest, format!("parameter `{name}`: {why}"));
+    error.with("errors", json!([{ "pointer": format!("?{name}"), "detail": why.to_string() }]))
+}

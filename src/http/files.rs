@@ -1,0 +1,106 @@
+//! Files: `/api/files`. Translates; `FileService` decides.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::AppState;
+use super::conditions::{self, Validators, Verdict};
+use super::extract::{Path, Query, Who};
+use super::problem::Answer;
+use super::reply::json;
+use super::serve;
+use crate::base::digest::Checksum;
+use crate::base::metadata::Metadata;
+use crate::base::{FileId, Timestamp};
+use crate::files::File;
+
+/// `GET /api/files/{id}`
+pub(super) async fn show(
+    State(state): State<Arc<AppState>>,
+    Path(id): Path<FileId>,
+    Who(who): Who,
+    method: Method,
+    headers: HeaderMap,
+) -> Answer {
+    let file = state.files.get(&who, id).await?;
+    let etag = format!("\"{}.{}\"", file.version, file.derived);
+    let validators = Validators { etag: &etag, modified: file.updated_at };
+    let mut response = match conditions::evaluate(&method, &headers, &validators)? {
+        Verdict::NotModified => StatusCode::NOT_MODIFIED.into_response(),
+        Verdict::Proceed => json(&FileView::of(&state, &file)),
+    };
+    response.headers_mut().insert(header::ETAG, validators.etag_value());
+    Ok(response)
+}
+
+/// `GET|HEAD /api/files/{id}/content[?download=true]`
+pub(super) async fn content(
+    State(state): State<Arc<AppState>>,
+    Path(id): Path<FileId>,
+    Who(who): Who,
+    Query(mut params): Query,
+    method: Method,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    let download = params.one("download")?.unwrap_or(false);
+    params.finish()?;
+    let file = state.files.get(&who, id).await?;
+    let disposition = if download { serve::Disposition::Attachment } else { serve::Disposition::ByType };
+    let plan = serve::plan(&file, disposition, &method, &headers)?;
+    match plan.body {
+        serve::Part::None => Ok(plan.respond(axum::body::Body::empty())),
+        serve::Part::Range(range) => {
+            let bytes = state.files.read(&who, &file, range).await?;
+            Ok(plan.respond(axum::body::Body::from_stream(bytes)))
+        }
+    }
+}
+
+/// `DELETE /api/files/{id}`
+pub(super) async fn delete(State(state): State<Arc<AppState>>, Path(id): Path<FileId>, Who(who): Who) -> Answer {
+    state.files.delete(&who, id).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// A file as JSON.
+#[derive(Debug, Serialize)]
+pub(super) struct FileView<'a> {
+    id: FileId,
+    filename: &'a str,
+    size: u64,
+    content_type: &'a str,
+    checksum: Checksum,
+    crc64nvme: Checksum,
+    metadata: &'a Metadata,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    version: i64,
+    content_url: String,
+    image: Option<Value>,
+    thumbnails: Map<String, Value>,
+}
+
+impl<'a> FileView<'a> {
+    pub(super) fn of(state: &AppState, file: &'a File) -> Self {
+        Self {
+            id: file.id,
+            filename: &file.filename,
+            size: file.size,
+            content_type: &file.content_type,
+            checksum: file.checksum(),
+            crc64nvme: Checksum::Crc64Nvme(file.crc64),
+            metadata: &file.metadata,
+            created_at: file.created_at,
+            updated_at: file.updated_at,
+            version: file.version,
+            content_url: format!("{}/api/files/{}/content", state.public_url, file.id),
+            image: None,
+            thumbnails: Map::new(),
+        }
+    }
+}

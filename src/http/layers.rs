@@ -1,0 +1,103 @@
+//! What happens around every request: its id, its metrics, its log line, and the rendering of errors.
+//!
+//! One layer, because the four need the same things: the request's id, its route, how long it took.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use uuid::Uuid;
+
+use super::problem::{self, Problem};
+use crate::base::{Code, Error};
+use crate::telemetry::metrics;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// A longer id of a client's own is replaced by ours.
+const REQUEST_ID_LEN_MAX: usize = 128;
+
+/// Sees a request through.
+pub(super) async fn around(request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let request_id = request_id(&request);
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let route = request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned());
+    let flying = Flying::new();
+
+    let mut response = next.run(request).await;
+
+    drop(flying);
+    let error = response.extensions_mut().remove::<Arc<Error>>();
+    if let Some(error) = &error {
+        problem::render(&mut response, error, &path, &request_id);
+    }
+    let status = response.status();
+    log(&method, &path, status, error.as_deref(), &request_id, begun);
+    // Paths that are nobody's route share one label, so that a scan makes no metrics.
+    metrics::http_request(method.as_str(), route.as_deref().unwrap_or("none"), status.as_u16(), begun.elapsed());
+    if let Ok(value) = HeaderValue::from_str(&request_id) {
+        response.headers_mut().insert(X_REQUEST_ID, value);
+    }
+    response
+}
+
+/// A handler's panic is a bug of ours: the client gets a 500, the log gets what the panic said.
+pub(super) fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let what = panic.downcast_ref::<String>().map(String::as_str);
+    let what = what.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    Problem(Error::internal("a handler panicked", what.to_owned())).into_response()
+}
+
+/// The client's id if it can stand in a header and a log line, else a new one.
+fn request_id(request: &Request) -> String {
+    let given = request.headers().get(X_REQUEST_ID).and_then(|value| value.to_str().ok());
+    let usable = |id: &&str| {
+        (1..=REQUEST_ID_LEN_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    given.filter(usable).map_or_else(|| Uuid::new_v4().simple().to_string(), str::to_owned)
+}
+
+fn log(
+    method: &axum::http::Method,
+    path: &str,
+    status: StatusCode,
+    error: Option<&Error>,
+    request_id: &str,
+    begun: Instant,
+) {
+    let duration_ms = begun.elapsed().as_millis();
+    let status = status.as_u16();
+    match error {
+        Some(error) if error.code() == Code::Internal => {
+            tracing::error!(request_id, status, duration_ms, %error, "{method} {path} failed: {error}");
+        }
+        Some(error) if status >= 500 => {
+            tracing::warn!(request_id, status, duration_ms, %error, "{method} {path} answered {status}: {error}");
+        }
+        Some(error) => {
+            tracing::debug!(request_id, status, duration_ms, %error, "{method} {path} answered {status}: {error}");
+        }
+        None => tracing::debug!(request_id, status, duration_ms, "{method} {path} answered {status}"),
+    }
+}
+
+/// Counts a request for as long as it is being answered, also when the client leaves.
+struct Flying;
+
+impl Flying {
+    fn new() -> Self {
+        metrics::http_in_flight(1);
+        Self
+    }
+}
+
+impl Drop for Flying {
+    fn drop(&mut self) {
+        metrics::http_in_flight(-1);
+    }
+}

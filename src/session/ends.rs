@@ -1,0 +1,134 @@
+//! How sessions end: finished under a claim with a fence, aborted, expired, forgotten.
+//!
+//! A claim on the end is a row's state, so that it holds across processes; its fence number makes the writes
+//! of a holder that was too slow do nothing.
+
+use std::time::Duration;
+
+use super::Sessions;
+use crate::base::{Result, TenantId, Timestamp, UploadId};
+use crate::db::files::{self, File};
+use crate::db::uploads::{self, EndOutcome, FinishClaim, Upload, UploadState};
+use crate::db::{Commit, Urgency, parts};
+
+/// A claim on an upload's end lasts this long, and is renewed three times in that time.
+pub const FINISH_CLAIM_TTL: Duration = Duration::from_secs(30);
+
+impl Sessions {
+    /// Claims the end of an upload: from here on it takes no chunks.
+    pub async fn claim_finish(&self, tenant: &TenantId, id: UploadId, now: Timestamp) -> Result<FinishClaim> {
+        let (tenant, node, until) = (tenant.clone(), self.node, now.plus(FINISH_CLAIM_TTL));
+        self.db
+            .write(Urgency::Normal, Commit::Normal, move |c| {
+                let tenant = tenant.clone();
+                Box::pin(async move { uploads::claim_finish(c, &tenant, id, node, now, until).await })
+            })
+            .await
+    }
+
+    /// Holds the claim for another while; `false` if it is somebody else's by now.
+    pub async fn renew_finish(&self, id: UploadId, fence: i64, now: Timestamp) -> Result<bool> {
+        let until = now.plus(FINISH_CLAIM_TTL);
+        self.db
+            .write(Urgency::Normal, Commit::Normal, move |c| {
+                Box::pin(async move { uploads::renew_finish(c, id, fence, until).await })
+            })
+            .await
+    }
+
+    /// Gives the claim up: the upload takes chunks again; `error` says why it is not finished.
+    pub async fn release_finish(&self, id: UploadId, fence: i64, error: &str, now: Timestamp) -> Result<bool> {
+        let error = error.to_owned();
+        self.db
+            .write_to_the_end(Urgency::Normal, Commit::Normal, move |c| {
+                let error = error.clone();
+                Box::pin(async move { uploads::release_finish(c, id, fence, Some(&error), now).await })
+            })
+            .await
+    }
+
+    /// The last step: the file is there and the upload completed, in one durable transaction. `false` if the
+    /// claim is somebody else's by now; then nothing has changed.
+    pub async fn complete(&self, id: UploadId, fence: i64, file: &File, now: Timestamp) -> Result<bool> {
+        let file = file.clone();
+        self.db
+            .write_to_the_end(Urgency::Normal, Commit::Durable, move |c| {
+                let file = file.clone();
+                Box::pin(async move {
+                    let mine = uploads::complete(c, id, fence, now).await?;
+                    if mine {
+                        files::insert(c, &file).await?;
+                    }
+                    Ok(mine)
+                })
+            })
+            .await
+    }
+
+    /// Ends a session without a file.
+    pub async fn end(&self, tenant: &TenantId, id: UploadId, to: UploadState, now: Timestamp) -> Result<EndOutcome> {
+        let tenant = tenant.clone();
+        self.db
+            .write_to_the_end(Urgency::Normal, Commit::Durable, move |c| {
+                let tenant = tenant.clone();
+                Box::pin(async move { uploads::end(c, &tenant, id, to, now).await })
+            })
+            .await
+    }
+
+    /// The session's bytes are gone from the store.
+    pub async fn set_cleared(&self, id: UploadId) -> Result<()> {
+        self.db
+            .write(Urgency::Normal, Commit::Normal, move |c| {
+                Box::pin(async move { uploads::set_cleared(c, id).await })
+            })
+            .await
+    }
+
+    /// Sessions whose time was over before `now`.
+    pub async fn expired(&self, now: Timestamp, limit: u32) -> Result<Vec<Upload>> {
+        let store = self.store.clone();
+        self.db.read(move |c| Box::pin(async move { uploads::expired(c, &store, now, limit).await })).await
+    }
+
+    /// Uploads whose end was begun by somebody who is gone.
+    pub async fn abandoned(&self, now: Timestamp, limit: u32) -> Result<Vec<Upload>> {
+        let store = self.store.clone();
+        self.db.read(move |c| Box::pin(async move { uploads::abandoned(c, &store, now, limit).await })).await
+    }
+
+    /// Ended sessions whose bytes are still in the store.
+    pub async fn uncleared(&self, limit: u32) -> Result<Vec<Upload>> {
+        let store = self.store.clone();
+        self.db.read(move |c| Box::pin(async move { uploads::uncleared(c, &store, limit).await })).await
+    }
+
+    /// Forgets sessions that ended before `before`, at most `limit`; answers how many.
+    pub async fn forget_ended(&self, before: Timestamp, limit: u32) -> Result<u64> {
+        self.db
+            .write(Urgency::Background, Commit::Normal, move |c| {
+                Box::pin(async move { uploads::forget_ended(c, before, limit).await })
+            })
+            .await
+    }
+
+    /// Drops journal rows of completed uploads, at most `limit`; answers how many.
+    pub async fn forget_receipts(&self, limit: u32) -> Result<u64> {
+        self.db
+            .write(Urgency::Background, Commit::Normal, move |c| {
+                Box::pin(async move { parts::delete_of_ended(c, limit).await })
+            })
+            .await
+    }
+
+    /// At the start of the one process that owns the store: whoever held a claim on an end is gone.
+    pub async fn break_finish_claims(&self, now: Timestamp) -> Result<u64> {
+        let store = self.store.clone();
+        self.db
+            .write(Urgency::Normal, Commit::Normal, move |c| {
+                let store = store.clone();
+                Box::pin(async move { uploads::break_finish_claims(c, &store, now).await })
+            })
+            .await
+    }
+}

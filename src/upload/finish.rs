@@ -1,0 +1,268 @@
+//! How an upload becomes a file: claimed, verified, made visible, once.
+//!
+//! The end is claimed in the database and fenced: a holder that was too slow changes nothing. Every step can be
+//! repeated, so that a crash between any two of them is healed by whoever comes next: the client, or the
+//! sweeper. The file is visible when the last transaction commits; before that nothing is.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::plan::{self};
+use super::{MISSING_RANGES_MAX, UploadService, not_found};
+use crate::base::crc::Crc64;
+use crate::base::digest::{Algorithm, Checksum};
+use crate::base::principal::Scope;
+use crate::base::{Code, Error, Principal, Result, UploadId};
+use crate::blob::{BlobErrorKind, PartTag};
+use crate::db::parts::Receipt;
+use crate::db::uploads::{FinishClaim, Upload, UploadState};
+use crate::files::File;
+use crate::session::FINISH_CLAIM_TTL;
+use crate::telemetry::{failpoint, metrics};
+
+/// How many receipts are read at once while the file's CRC is combined.
+const RECEIPTS_AT_ONCE: u32 = 10_000;
+/// The media type of a file whose sender did not say what it is (RFC 9110 8.3).
+const UNKNOWN_TYPE: &str = "application/octet-stream";
+
+/// The file that an upload became.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// The file.
+    pub file: File,
+    /// This call made it; `false` when it was there already.
+    pub created: bool,
+}
+
+/// Who is finishing what in this process: the second to ask waits for the first, and gets the same answer.
+#[derive(Debug, Default)]
+pub(super) struct Flights(Mutex<HashMap<UploadId, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Flights {
+    fn of(&self, id: UploadId) -> Arc<tokio::sync::Mutex<()>> {
+        Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_default())
+    }
+
+    fn forget(&self, id: UploadId) {
+        let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Only the map and the caller hold it: nobody waits.
+        if flights.get(&id).is_some_and(|flight| Arc::strong_count(flight) <= 2) {
+            flights.remove(&id);
+        }
+    }
+}
+
+/// What was learned of the whole file.
+struct Digests {
+    crc64: Crc64,
+    sha256: Option<[u8; 32]>,
+}
+
+impl UploadService {
+    /// Makes the upload a file: all chunks must be there, every declared digest must hold. Can be repeated, at
+    /// the same time too: one file, the same answer. Goes on when the client leaves.
+    ///
+    /// # Errors
+    /// `UploadIncomplete` `{ missing, missing_count }`; `ChecksumMismatch` `{ …, chunks_replaceable }`: the
+    /// session stays and chunks can be replaced; `UploadNotFound`, `UploadGone`.
+    pub async fn finalize(self: &Arc<Self>, who: &Principal, id: UploadId, declared: Option<Checksum>) -> Result<Finished> {
+        who.require(Scope::Write)?;
+        let (service, who) = (Arc::clone(self), who.clone());
+        // On its own: a client that leaves does not stop it half-way.
+        let finishing = self.tasks.spawn("finalize", async move { service.finish_alone(&who, id, declared).await });
+        finishing.await.map_err(|error| Error::internal("finalizing broke off", error))?
+    }
+
+    async fn finish_alone(&self, who: &Principal, id: UploadId, declared: Option<Checksum>) -> Result<Finished> {
+        let flight = self.flights.of(id);
+        let turn = flight.lock().await;
+        let finished = self.finish(who, id, declared).await;
+        drop(turn);
+        self.flights.forget(id);
+        finished
+    }
+
+    async fn finish(&self, who: &Principal, id: UploadId, declared: Option<Checksum>) -> Result<Finished> {
+        let upload = self.find(who, id).await?;
+        match plan::state_at(&upload, self.clock.now()) {
+            UploadState::Completed => {
+                let file = self.files.of_upload(who, id).await?.ok_or_else(|| not_found(id))?;
+                file.expect(declared)?;
+                return Ok(Finished { file, created: false });
+            }
+            state @ (UploadState::Aborted | UploadState::Expired) => return Err(plan::gone(&upload, state)),
+            UploadState::Receiving | UploadState::Finalizing | UploadState::Sealed => {}
+        }
+        self.require_complete(who, id).await?;
+
+        let (upload, fence) = match self.sessions.claim_finish(who.tenant(), id, self.clock.now()).await? {
+            FinishClaim::Claimed { fence, upload } => (upload, fence),
+            FinishClaim::Held { .. } => {
+                let detail = format!("another node is finalizing upload `{id}`; ask again");
+                return Err(Error::new(Code::Unavailable, detail));
+            }
+            FinishClaim::Ended(state) => {
+                let ended = Upload { state, ..upload };
+                return Err(plan::takes_chunks(&ended, self.clock.now()).err().unwrap_or_else(|| not_found(id)));
+            }
+            FinishClaim::Missing => return Err(not_found(id)),
+        };
+        failpoint::hit("finish.after_claim");
+        // Nobody is writing: every chunk has its receipt. Who compares a repeated one may let go now.
+        self.sessions.claims().drain(id).await;
+        match self.while_renewing(id, fence, self.finish_claimed(&upload, fence, declared)).await {
+            Ok(file) => Ok(Finished { file, created: true }),
+            Err(error) => {
+                self.sessions.release_finish(id, fence, error.detail(), self.clock.now()).await?;
+                if error.code() == Code::UploadIncomplete {
+                    self.require_complete(who, id).await?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Everything that happens under the claim.
+    async fn finish_claimed(&self, upload: &Upload, fence: i64, declared: Option<Checksum>) -> Result<File> {
+        let begun = Instant::now();
+        if self.settle_suspects(upload, Some(fence)).await? {
+            let detail = format!("chunks of upload `{}` did not survive a loss of power", upload.id);
+            return Err(Error::new(Code::UploadIncomplete, detail));
+        }
+        let (crc64, tags) = self.combine(upload).await?;
+        let wanted = [upload.checksum, declared];
+        let needs_sha256 = self.wants_sha256(upload)
+            || wanted.iter().flatten().any(|checksum| checksum.algorithm() == Algorithm::Sha256);
+        let sha256 = if needs_sha256 { Some(self.fronts.finish(upload, fence).await?) } else { None };
+        let digests = Digests { crc64, sha256 };
+        for checksum in wanted.iter().flatten() {
+            checksum.expect(&digests.of(checksum.algorithm())).map_err(|error| error.with("chunks_replaceable", true))?;
+        }
+        metrics::finalize_stage("digest", begun.elapsed());
+        failpoint::hit("finish.after_digests");
+
+        let begun = Instant::now();
+        match self.store.complete(&upload.key, &upload.parts, upload.total_size, &tags).await {
+            Ok(_) => {}
+            Err(error) if error.kind() == BlobErrorKind::Incomplete => return self.find_damage(upload, fence).await,
+            Err(error) => return Err(error.into()),
+        }
+        metrics::finalize_stage("store", begun.elapsed());
+        failpoint::hit("finish.after_store");
+
+        let begun = Instant::now();
+        let now = self.clock.now();
+        let file = File {
+            id: upload.id.file(),
+            tenant: upload.tenant.clone(),
+            store: upload.store.clone(),
+            key: upload.key.clone(),
+            filename: upload.filename.clone(),
+            content_type: upload.content_type.clone().unwrap_or_else(|| UNKNOWN_TYPE.to_owned()),
+            size: upload.total_size,
+            sha256: digests.sha256,
+            crc64: digests.crc64,
+            metadata: upload.metadata.clone(),
+            created_at: now,
+            updated_at: now,
+            version: 1,
+            derived: 0,
+        };
+        if !self.sessions.complete(upload.id, fence, &file, now).await? {
+            let detail = format!("another node has taken over the end of upload `{}`; ask again", upload.id);
+            return Err(Error::new(Code::Unavailable, detail));
+        }
+        failpoint::hit("finish.after_commit");
+        metrics::finalize_stage("journal", begun.elapsed());
+        metrics::upload("completed");
+        self.fronts.forget(upload.id);
+        self.vouched.remove(upload.id);
+        tracing::info!(upload.id = %upload.id, bytes = file.size, "upload {} is a file of {} bytes", upload.id, file.size);
+        Ok(file)
+    }
+
+    /// The whole file's CRC from its chunks', and what the store said of them.
+    async fn combine(&self, upload: &Upload) -> Result<(Crc64, Vec<PartTag>)> {
+        let (mut crc64, mut next, mut tags) = (Crc64::EMPTY, 0, Vec::new());
+        while next < upload.chunk_count {
+            let receipts = self.sessions.receipts(upload.id, next, RECEIPTS_AT_ONCE).await?;
+            let before = next;
+            for Receipt { index, size, crc64: chunk, etag, synced, .. } in receipts {
+                if index.get() != next {
+                    break;
+                }
+                crc64 = crc64.then(chunk, size);
+                if etag.is_some() {
+                    tags.push(PartTag { etag, synced });
+                }
+                next += 1;
+            }
+            if next == before {
+                let detail = format!("chunk {next} of upload `{}` is missing", upload.id);
+                return Err(Error::new(Code::UploadIncomplete, detail));
+            }
+        }
+        Ok((crc64, tags))
+    }
+
+    /// The store has fewer bytes than the receipts say: every chunk is read back, damaged ones are withdrawn.
+    async fn find_damage(&self, upload: &Upload, fence: i64) -> Result<File> {
+        tracing::error!(upload.id = %upload.id, "the staged bytes of upload {} are damaged: reading all of them back", upload.id);
+        let mut next = 0;
+        loop {
+            let receipts = self.sessions.receipts(upload.id, next, RECEIPTS_AT_ONCE).await?;
+            let Some(last) = receipts.last() else { break };
+            next = last.index.get().saturating_add(1);
+            for receipt in &receipts {
+                self.settle(upload, receipt, Some(fence)).await?;
+            }
+        }
+        let detail = format!("chunks of upload `{}` were damaged in the store; send what is missing again", upload.id);
+        Err(Error::new(Code::UploadIncomplete, detail))
+    }
+
+    /// `UploadIncomplete` `{ missing, missing_count }` unless every chunk is there.
+    async fn require_complete(&self, who: &Principal, id: UploadId) -> Result<()> {
+        let upload = self.find(who, id).await?;
+        let missing_count = upload.chunk_count - upload.received_chunks.min(upload.chunk_count);
+        if missing_count == 0 {
+            return Ok(());
+        }
+        let (missing, _) = self.missing(&upload).await?;
+        let detail = format!(
+            "{missing_count} of {} chunks of upload `{id}` are missing; send them, then finalize again \
+             (at most {MISSING_RANGES_MAX} ranges are listed)",
+            upload.chunk_count
+        );
+        let ranges: Vec<_> = missing.iter().map(|&(first, last)| vec![first, last]).collect();
+        Err(Error::new(Code::UploadIncomplete, detail).with("missing", ranges).with("missing_count", missing_count))
+    }
+
+    /// Does `work` and keeps the claim alive meanwhile.
+    async fn while_renewing<T>(&self, id: UploadId, fence: i64, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let mut work = std::pin::pin!(work);
+        let every: Duration = FINISH_CLAIM_TTL / 3;
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep(every) => {
+                    // A renewal that fails is tried again; the last transaction checks the fence anyway.
+                    if let Err(error) = self.sessions.renew_finish(id, fence, self.clock.now()).await {
+                        tracing::warn!(upload.id = %id, %error, "could not renew the claim on the end of upload {id}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Digests {
+    fn of(&self, algorithm: Algorithm) -> Checksum {
+        match (algorithm, self.sha256) {
+            (Algorithm::Sha256, Some(sha256)) => Checksum::Sha256(sha256),
+            _ => Checksum::Crc64Nvme(self.crc64),
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The front: the SHA-256 of a file as far as its chunks are there without a gap.
+//!
+//! A chunk that arrives exactly at the front is hashed on its way in (it *leads*); chunks that came early are
+//! read back, from the page cache as a rule, when the front reaches them, and checked against their CRC while
+//! they pass. So every byte is hashed once. Every 64 MiB the state is kept as a checkpoint, from which another
+//! process goes on. A withdrawn chunk takes the front back to the checkpoint before it; `withdrawals`, counted
+//! by the journal, tells a front that was built before from one that was built after.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::StreamExt;
+
+use crate::base::crc::Crc64Hasher;
+use crate::base::digest::Sha256State;
+use crate::base::{ByteRange, ChunkIndex, Clock, Code, Error, Result, UploadId};
+use crate::blob::PartStore;
+use crate::db::checkpoints::Checkpoint;
+use crate::db::parts::Receipt;
+use crate::db::uploads::Upload;
+use crate::session::Sessions;
+use crate::telemetry::Tasks;
+
+/// How far a crash can throw the front back.
+const CHECKPOINT_BYTES: u64 = 64 << 20;
+/// How many receipts the follower asks the journal for at once.
+const RECEIPTS_AT_ONCE: u32 = 64;
+
+/// The fronts of all uploads on their way.
+#[derive(Clone)]
+pub(super) struct Fronts {
+    fronts: Arc<Mutex<HashMap<UploadId, Front>>>,
+    sessions: Sessions,
+    store: Arc<dyn PartStore>,
+    clock: Arc<dyn Clock>,
+    tasks: Tasks,
+}
+
+/// Where the front of one upload is. `offset` is always at the start of a chunk, or at the end of the file.
+#[derive(Debug, Clone, Default)]
+struct Front {
+    sha256: Sha256State,
+    offset: u64,
+    withdrawals: u64,
+    kept: u64,
+    following: Following,
+}
+
+/// One follower at most reads an upload's early chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Following {
+    #[default]
+    No,
+    Yes,
+    /// Something arrived since the follower looked last.
+    YesLookAgain,
+}
+
+/// The right of a chunk that begins at the front to be hashed on its way in.
+#[derive(Debug, Clone)]
+pub(super) struct Lead {
+    pub(super) sha256: Sha256State,
+    offset: u64,
+    withdrawals: u64,
+}
+
+impl Fronts {
+    pub(super) fn new(sessions: Sessions, store: Arc<dyn PartStore>, clock: Arc<dyn Clock>, tasks: Tasks) -> Self {
+        Self { fronts: Arc::default(), sessions, store, clock, tasks }
+    }
+
+    /// A new upload: its front is at its start.
+    pub(super) fn begin(&self, id: UploadId) {
+        self.lock().insert(id, Front::default());
+    }
+
+    /// The upload has ended.
+    pub(super) fn forget(&self, id: UploadId) {
+        self.lock().remove(&id);
+    }
+
+    /// A lead, if the front is known here and stands at `offset`.
+    pub(super) fn lead(&self, upload: &Upload, offset: u64) -> Option<Lead> {
+        let fronts = self.lock();
+        let front = fronts.get(&upload.id)?;
+        let here = front.offset == offset && front.withdrawals == upload.withdrawals;
+        here.then(|| Lead { sha256: front.sha256.clone(), offset, withdrawals: front.withdrawals })
+    }
+
+    /// A chunk was journalled; it led if `lead` has its bytes. Moves the front on, in the background where
+    /// bytes have to be read back.
+    pub(super) fn chunk_arrived(&self, upload: &Upload, lead: Option<Lead>) {
+        if let Some(lead) = lead {
+            let end = (lead.offset + upload.chunk_size).min(upload.total_size);
+            self.advance(upload.id, lead.offset, lead.withdrawals, lead.sha256, end);
+        }
+        self.follow(upload);
+    }
+
+    /// Chunks were withdrawn, `withdrawals` in all by now: what was hashed may not hold. The next to need the
+    /// front loads it from the checkpoint that the journal has kept.
+    pub(super) fn rewind(&self, id: UploadId, withdrawals: u64) {
+        let mut fronts = self.lock();
+        if fronts.get(&id).is_some_and(|front| front.withdrawals < withdrawals) {
+            fronts.remove(&id);
+        }
+    }
+
+    /// The SHA-256 of the whole file, of which every chunk must be there.
+    ///
+    /// # Errors
+    /// `UploadIncomplete` if a chunk's bytes turned out not to be what its receipt says; it was withdrawn.
+    pub(super) async fn finish(&self, upload: &Upload, fence: i64) -> Result<[u8; 32]> {
+        loop {
+            let front = self.load(upload).await?;
+            if front.offset == upload.total_size {
+                return Ok(front.sha256.finish());
+            }
+            // The follower may be at work too; whoever is later finds the front moved on, and starts from there.
+            self.step(upload, Some(fence)).await?;
+        }
+    }
+
+    /// Starts the follower unless it is at work.
+    fn follow(&self, upload: &Upload) {
+        if let Some(front) = self.lock().get_mut(&upload.id) {
+            if front.following != Following::No {
+                front.following = Following::YesLookAgain;
+                return;
+            }
+            if front.offset == upload.total_size {
+                return;
+            }
+            front.following = Following::Yes;
+        }
+        let (fronts, upload) = (self.clone(), upload.clone());
+        self.tasks.spawn("follow front", async move {
+            loop {
+                let stepped = fronts.step(&upload, None).await;
+                if let Err(error) = &stepped {
+                    tracing::warn!(upload.id = %upload.id, %error, "the front of upload {} stopped", upload.id);
+                }
+                let moved = matches!(stepped, Ok(moved) if moved) && !fronts.tasks.stopping().is_cancelled();
+                let mut all = fronts.lock();
+                match all.get_mut(&upload.id) {
+                    Some(front) if moved || front.following == Following::YesLookAgain => {
+                        front.following = Following::Yes;
+                    }
+                    Some(front) => {
+                        front.following = Following::No;
+                        return;
+                    }
+                    None => return,
+                }
+            }
+        });
+    }
+
+    /// Reads back the chunks that stand at the front, as many as one look into the journal tells. Whether the
+    /// front moved.
+    async fn step(&self, upload: &Upload, fence: Option<i64>) -> Result<bool> {
+        let front = self.load(upload).await?;
+        let first = u32::try_from(front.offset / upload.chunk_size).unwrap_or(u32::MAX);
+        let receipts = self.sessions.receipts(upload.id, first, RECEIPTS_AT_ONCE).await?;
+        let Front { mut sha256, mut offset, withdrawals, .. } = front;
+        let begun_at = offset;
+        for (receipt, index) in receipts.iter().zip(first..) {
+            if receipt.index != ChunkIndex::new(index) {
+                break;
+            }
+            let Some(next) = self.read_back(upload, receipt, sha256).await? else {
+                return self.damaged(upload, receipt, withdrawals, fence).await;
+            };
+            sha256 = next;
+            let end = offset + receipt.size;
+            if !self.advance(upload.id, offset, withdrawals, sha256.clone(), end) {
+                return Ok(true); // somebody else moved it: look again from there
+            }
+            offset = end;
+        }
+        if fence.is_some() && offset == begun_at && offset < upload.total_size {
+            let detail = format!("chunk {first} of upload `{}` is missing", upload.id);
+            return Err(Error::new(Code::UploadIncomplete, detail));
+        }
+        Ok(offset > begun_at)
+    }
+
+    /// Hashes a chunk that is in the store; `None` if it is not what its receipt says.
+    async fn read_back(&self, upload: &Upload, receipt: &Receipt, mut sha256: Sha256State) -> Result<Option<Sha256State>> {
+        let start = u64::from(receipt.index.get()) * upload.chunk_size;
+        let Some(range) = ByteRange::new(start, start + receipt.size) else { return Ok(Some(sha256)) };
+        let Some(mut bytes) = self.store.read_staged(&upload.key, &upload.parts, range).await? else {
+            return Ok(None);
+        };
+        let mut crc64 = Crc64Hasher::default();
+        while let Some(frame) = bytes.next().await {
+            let Ok(frame) = frame else { return Ok(None) };
+            crc64.update(&frame);
+            sha256.update(&frame);
+            // A frame is hashed in a fraction of a millisecond; others come in between.
+            tokio::task::yield_now().await;
+        }
+        Ok((crc64.finish() == receipt.crc64).then_some(sha256))
+    }
+
+    /// A chunk's bytes are not what its receipt says: it was withdrawn while it was read, or the store has
+    /// damaged it. The latter is withdrawn here, so that the client is asked for it again.
+    async fn damaged(&self, upload: &Upload, receipt: &Receipt, seen: u64, fence: Option<i64>) -> Result<bool> {
+        let current = self.sessions.load(&upload.tenant, upload.id).await?;
+        if current.is_none_or(|current| current.withdrawals != seen) {
+            self.rewind(upload.id, seen + 1);
+            return Ok(true);
+        }
+        let index = receipt.index;
+        tracing::error!(
+            upload.id = %upload.id, chunk.index = %index,
+            "chunk {index} of upload {} is damaged in the store: withdrew it, the client will be asked for it again",
+            upload.id
+        );
+        if let Some(withdrawals) = self.sessions.withdraw(upload.id, index, fence, self.clock.now()).await? {
+            self.rewind(upload.id, withdrawals);
+        }
+        let detail = format!("chunk {index} of upload `{}` is damaged in the store; send it again", upload.id);
+        Err(Error::new(Code::UploadIncomplete, detail))
+    }
+
+    /// The front, from the last checkpoint if this process has not seen it yet.
+    async fn load(&self, upload: &Upload) -> Result<Front> {
+        if let Some(front) = self.lock().get(&upload.id) {
+            return Ok(front.clone());
+        }
+        // Withdrawals are read before the checkpoint: one that happens in between leaves a front that is too
+        // old, which `advance` and `keep_checkpoint` refuse.
+        let current = self.sessions.load(&upload.tenant, upload.id).await?;
+        let withdrawals = current.map_or(upload.withdrawals, |current| current.withdrawals);
+        let kept = self.sessions.checkpoint(upload.id, upload.total_size).await?;
+        let state = kept.and_then(|kept| Some((kept.offset, Sha256State::from_bytes(&kept.state)?)));
+        let (offset, sha256) = state.unwrap_or_default();
+        let mut fronts = self.lock();
+        let following = fronts.get(&upload.id).map_or(Following::No, |front| front.following);
+        let front = Front { sha256, offset, withdrawals, kept: offset, following };
+        Ok(fronts.entry(upload.id).or_insert(front).clone())
+    }
+
+    /// Moves the front from `from` to `to`, if it still is where it was; keeps a checkpoint every 64 MiB.
+    fn advance(&self, id: UploadId, from: u64, withdrawals: u64, sha256: Sha256State, to: u64) -> bool {
+        let mut fronts = self.lock();
+        let Some(front) = fronts.get_mut(&id) else { return false };
+        if front.offset != from || front.withdrawals != withdrawals {
+            return false;
+        }
+        front.offset = to;
+        if to - front.kept >= CHECKPOINT_BYTES {
+            front.kept = to;
+            let checkpoint = Checkpoint { offset: to, state: sha256.to_bytes() };
+            let sessions = self.sessions.clone();
+            self.tasks.spawn("keep checkpoint", async move {
+                if let Err(error) = sessions.keep_checkpoint(id, checkpoint, withdrawals).await {
+                    tracing::warn!(upload.id = %id, %error, "a checkpoint of upload {id} was not kept");
+                }
+            });
+        }
+        front.sha256 = sha256;
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<UploadId, Front>> {
+        self.fronts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,112 @@
+//! What happens when nobody asks: sessions that ended are cleaned up, ends that broke off are finished.
+//!
+//! [`Sweeper::sweep`] is one round, bounded; the app runs it every half minute. Everything it does is a
+//! conditional change of a row first and of bytes second, so that it can be killed anywhere.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::UploadService;
+use crate::base::{Principal, Result, Timestamp};
+use crate::db::uploads::{EndOutcome, Upload, UploadState};
+use crate::telemetry::{failpoint, metrics};
+
+/// At most this many uploads are ended in one round.
+const ENDS_PER_ROUND: u32 = 200;
+/// At most this many rows are dropped in one transaction, so that no receipt waits for long.
+const ROWS_AT_ONCE: u32 = 2_000;
+/// Aborted and expired uploads are remembered this long, so that their clients learn what happened.
+const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
+/// A wall clock that ran this much further than time did was set by somebody.
+const CLOCK_JUMP: Duration = Duration::from_secs(60);
+/// After the clock was set forward nothing expires for this long (or the idle time, if that is shorter):
+/// clients that are alive are heard of in the meantime, and their sessions live on.
+const GRACE_AFTER_JUMP: Duration = Duration::from_secs(60 * 60);
+
+/// Sweeps, round by round.
+#[derive(Debug)]
+pub struct Sweeper {
+    uploads: Arc<UploadService>,
+    watch: Mutex<Watch>,
+}
+
+/// What the last round saw of the clocks.
+#[derive(Debug, Default)]
+struct Watch {
+    last: Option<(Timestamp, Duration)>,
+    hold_until: Duration,
+}
+
+impl Sweeper {
+    /// A sweeper of everything that `uploads` stores.
+    pub fn new(uploads: Arc<UploadService>) -> Self {
+        Self { uploads, watch: Mutex::default() }
+    }
+
+    /// One round: finishes what was left half-finished, expires what is over, removes what both left behind.
+    ///
+    /// A failure of one upload is logged and does not keep the others waiting.
+    pub async fn sweep(&self) -> Result<()> {
+        let uploads = &self.uploads;
+        let now = uploads.clock.now();
+        for upload in uploads.sessions.abandoned(now, ENDS_PER_ROUND).await? {
+            let who = Principal::open(upload.tenant.clone());
+            log_failure(&upload, "finish", uploads.finalize(&who, upload.id, None).await.map(drop));
+        }
+        if self.may_expire(now) {
+            for upload in uploads.sessions.expired(now, ENDS_PER_ROUND).await? {
+                log_failure(&upload, "expire", self.expire(&upload, now).await);
+            }
+        }
+        for upload in uploads.sessions.uncleared(ENDS_PER_ROUND).await? {
+            log_failure(&upload, "clear", uploads.clear(&upload).await);
+        }
+        let forgotten = uploads.sessions.forget_ended(now.minus(REMEMBERED), ENDS_PER_ROUND).await?;
+        metrics::swept("forget", forgotten);
+        while uploads.sessions.forget_receipts(ROWS_AT_ONCE).await? > 0 && !uploads.tasks.stopping().is_cancelled() {}
+        uploads.files.purge(now).await
+    }
+
+    async fn expire(&self, upload: &Upload, now: Timestamp) -> Result<()> {
+        let uploads = &self.uploads;
+        if uploads.sessions.claims().any(upload.id) {
+            return Ok(()); // a chunk is on its way: its receipt gives the session more time
+        }
+        failpoint::hit("sweep.before_expire");
+        let ended = uploads.sessions.end(&upload.tenant, upload.id, UploadState::Expired, now).await?;
+        failpoint::hit("sweep.after_expire");
+        if let EndOutcome::Ended(upload) = ended {
+            tracing::info!(upload.id = %upload.id, "upload {} expired", upload.id);
+            metrics::upload("expired");
+            uploads.clear(&upload).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the wall clock can be believed. One that was set forward would end every session at once.
+    fn may_expire(&self, now: Timestamp) -> bool {
+        let uptime = self.uploads.clock.uptime();
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((last_now, last_uptime)) = watch.last {
+            let jump = now.since(last_now).saturating_sub(uptime.saturating_sub(last_uptime));
+            if jump > CLOCK_JUMP {
+                watch.hold_until = uptime + GRACE_AFTER_JUMP.min(self.uploads.rules.idle_ttl);
+                tracing::warn!(
+                    jump_seconds = jump.as_secs(),
+                    "the clock was set forward by {} s: nothing expires for a while", jump.as_secs()
+                );
+            }
+        }
+        watch.last = Some((now, uptime));
+        uptime >= watch.hold_until
+    }
+}
+
+fn log_failure(upload: &Upload, what: &'static str, outcome: Result<()>) {
+    match outcome {
+        Ok(()) => metrics::swept(what, 1),
+        Err(error) => {
+            tracing::warn!(upload.id = %upload.id, %error, "the sweeper could not {what} upload {}", upload.id);
+        }
+    }
+}
