@@ -51,6 +51,13 @@ impl BlobError {
         Self { kind, context: context.into(), source: Some(Box::new(error)) }
     }
 
+    /// Keeps what lies behind, for the log.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
     /// What kind of trouble.
     pub fn kind(&self) -> BlobErrorKind {
         self.kind

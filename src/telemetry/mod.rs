@@ -3,6 +3,7 @@
 //! Logs go to standard error, as text or as a JSON object a line. Metric names live in [`metrics`] and nowhere
 //! else. Every background task is spawned through [`Tasks`].
 
+pub mod failpoint;
 pub mod metrics;
 pub mod tasks;
 

@@ -1,1 +1,4 @@
 //! t
+
+mod blob_local;
+mod suites;
