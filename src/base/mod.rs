@@ -1,4 +1,4 @@
-//! What every floor speaks: ids, errors, time, digests, ranges, streams, pages.
+//! What every floor speaks: ids, keys, errors, time, digests, ranges, streams, pages.
 //!
 //! Pure: no file, no socket, no database, no environment. Anything here can be tested with a table of
 //! arguments and results. Everybody may import it; it imports nothing of ours.
@@ -8,6 +8,7 @@ pub mod crc;
 pub mod digest;
 pub mod error;
 pub mod id;
+pub mod key;
 pub mod metadata;
 pub mod page;
 pub mod principal;
@@ -17,6 +18,7 @@ pub mod stream;
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use error::{Code, Error, Result};
 pub use id::{ChunkIndex, FileId, TenantId, UploadId};
+pub use key::{BlobKey, PartsId};
 pub use page::Page;
 pub use principal::Principal;
 pub use range::ByteRange;

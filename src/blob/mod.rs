@@ -5,7 +5,6 @@
 //! bytes. Missing things are `Ok(None)`; deleting what is not there is fine.
 
 mod error;
-mod key;
 pub mod local;
 
 use std::fmt;
@@ -14,7 +13,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
 pub use self::error::{BlobError, BlobErrorKind, BlobResult};
-pub use self::key::{BlobKey, PartsId};
+pub use crate::base::{BlobKey, PartsId};
 use crate::base::{ByteRange, ByteStream, ChunkIndex, Timestamp};
 
 /// What a store knows of a blob.

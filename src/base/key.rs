@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::base::{FileId, TenantId};
+use super::id::{FileId, TenantId};
 
 /// The key of a blob: `{tenant}/{two hex digits}/{id}`. The digits spread files over 256 folders.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, sqlx::Type)]

@@ -1,0 +1,75 @@
+//! The schema's history: the same numbers on both engines, each applied once, forward only.
+//!
+//! The texts are in `migrations/`; a number that was released is never changed. `sqlx` keeps the list of what
+//! was applied (table `cifra_migrations`) and takes an advisory lock on PostgreSQL.
+
+use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
+use sqlx::{Connection, SqlSafeStr};
+
+use super::Db;
+use crate::base::{Code, Error, Result};
+
+/// Number, name, text for SQLite, text for PostgreSQL.
+type Step = (i64, &'static str, &'static str, &'static str);
+
+macro_rules! step {
+    ($number:literal, $name:literal, $file:literal) => {
+        (
+            $number,
+            $name,
+            include_str!(concat!("../../migrations/sqlite/", $file)),
+            include_str!(concat!("../../migrations/postgres/", $file)),
+        )
+    };
+}
+
+const STEPS: &[Step] = &[step!(1, "uploads and files", "0001_uploads_and_files.sql")];
+
+/// Brings the schema up to date. Safe to repeat, and on PostgreSQL safe from several processes at once.
+pub(super) async fn run(db: &Db) -> Result<()> {
+    match db {
+        Db::Sqlite(sqlite) => {
+            let mut connection = sqlite.connect_writer().await?;
+            let done = migrator(|step| step.2).run_direct(None, &mut connection, false).await;
+            connection.close().await?;
+            done.map_err(explain)
+        }
+        Db::Postgres(postgres) => {
+            let mut connection = postgres.connect_without_timeout().await?;
+            let done = up_to_date(&migrator(|step| step.3), &mut connection).await;
+            connection.close().await?;
+            done.map_err(explain)
+        }
+    }
+}
+
+async fn up_to_date<C: Migrate>(migrator: &Migrator, connection: &mut C) -> Result<(), MigrateError> {
+    migrator.run_direct(None, connection, false).await
+}
+
+fn migrator(text: impl Fn(&Step) -> &'static str) -> Migrator {
+    let migration = |step: &Step| {
+        Migration::new(step.0, step.1.into(), MigrationType::Simple, text(step).into_sql_str(), false)
+    };
+    let mut migrator = Migrator::with_migrations(STEPS.iter().map(migration).collect());
+    migrator.dangerous_set_table_name("cifra_migrations");
+    migrator
+}
+
+fn explain(error: MigrateError) -> Error {
+    match error {
+        MigrateError::Execute(error) => error.into(),
+        MigrateError::VersionMissing(number) => {
+            let detail = format!(
+                "the database has migration {number}, which this version does not know: a newer cifra has used it; \
+                 start that version, or restore a backup from before"
+            );
+            Error::new(Code::Internal, detail)
+        }
+        MigrateError::VersionMismatch(number) => Error::new(
+            Code::Internal,
+            format!("migration {number} was applied to the database with another text than this version has"),
+        ),
+        other => Error::internal("the database could not be migrated", other),
+    }
+}

@@ -1,0 +1,307 @@
+//! Table `cifra_upload_parts`: the journal. A row is the receipt of a chunk; its commit is the acknowledgement.
+//!
+//! The counters in the upload's row move in the same transaction. Every change begins with an UPDATE of that row,
+//! which is its lock on PostgreSQL: changes of one upload happen one after the other, and finishing it is one of
+//! them. [`scan`] reads many receipts at once and removes those of ended uploads.
+
+mod scan;
+
+use uuid::Uuid;
+
+pub use self::scan::{delete_of_ended, from, runs, set_synced, unsynced_of_other_boot};
+use super::conn::{Conn, on};
+use super::error::{damaged, number, to_row};
+use super::uploads::{Upload, UploadRow, UploadState, upload_columns};
+use crate::base::crc::Crc64;
+use crate::base::{ChunkIndex, Error, Result, TenantId, Timestamp, UploadId};
+
+const TABLE: &str = "cifra_upload_parts";
+
+/// What the journal knows of a chunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// Which chunk.
+    pub index: ChunkIndex,
+    /// Its bytes.
+    pub size: u64,
+    /// Its checksum.
+    pub crc64: Crc64,
+    /// The store's name for its bytes, where it has one.
+    pub etag: Option<String>,
+    /// Its bytes survive the loss of power.
+    pub synced: bool,
+    /// The run of the kernel that wrote it: one that is not synced, of another run, may be lost.
+    pub boot: Option<Uuid>,
+    /// When it was journalled.
+    pub received_at: Timestamp,
+}
+
+/// What the journal of an upload adds up to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Bytes of chunks that have a receipt.
+    pub received_bytes: u64,
+    /// Chunks that have a receipt.
+    pub received_chunks: u32,
+}
+
+/// What became of a receipt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    /// It counts.
+    Counted(Counts),
+    /// The upload takes no chunks any more.
+    Refused(UploadState),
+    /// The chunk has a receipt already; nothing was changed.
+    Duplicate,
+    /// No such upload.
+    Missing,
+}
+
+/// What became of a withdrawal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Withdrawn {
+    /// The receipt is gone; the upload's new count of withdrawals.
+    Done {
+        /// See [`Upload::withdrawals`].
+        withdrawals: u64,
+    },
+    /// The chunk had no receipt.
+    NoReceipt,
+    /// The upload does not change any more.
+    Refused(UploadState),
+    /// No such upload.
+    Missing,
+}
+
+#[derive(sqlx::FromRow)]
+struct ReceiptRow {
+    chunk_index: i64,
+    size: i64,
+    crc64: i64,
+    etag: Option<String>,
+    synced: bool,
+    boot: Option<Uuid>,
+    received_at: Timestamp,
+}
+
+impl ReceiptRow {
+    fn receipt(self, id: UploadId) -> Result<Receipt> {
+        Ok(Receipt {
+            index: ChunkIndex::new(number(TABLE, id, self.chunk_index)?),
+            size: number(TABLE, id, self.size)?,
+            crc64: Crc64::from_i64(self.crc64),
+            etag: self.etag,
+            synced: self.synced,
+            boot: self.boot,
+            received_at: self.received_at,
+        })
+    }
+}
+
+/// The same columns where the receipt may be missing.
+#[derive(sqlx::FromRow)]
+struct StateRow {
+    #[sqlx(flatten)]
+    upload: UploadRow,
+    chunk_index: Option<i64>,
+    size: Option<i64>,
+    crc64: Option<i64>,
+    etag: Option<String>,
+    synced: Option<bool>,
+    boot: Option<Uuid>,
+    received_at: Option<Timestamp>,
+}
+
+/// An upload and the receipt of one of its chunks, at one point in time.
+pub async fn read(
+    c: &mut Conn,
+    tenant: &TenantId,
+    id: UploadId,
+    index: ChunkIndex,
+) -> Result<Option<(Upload, Option<Receipt>)>> {
+    const READ: &str = concat!(
+        "SELECT ",
+        upload_columns!(),
+        ", chunk_index, size, crc64, etag, synced, boot, received_at
+        FROM cifra_uploads
+        LEFT JOIN cifra_upload_parts ON upload_id = id AND chunk_index = $3
+        WHERE tenant_id = $1
+          AND id = $2"
+    );
+    let row: Option<StateRow> = on!(c, c => sqlx::query_as(READ)
+        .bind(tenant)
+        .bind(id)
+        .bind(i64::from(index.get()))
+        .fetch_optional(&mut *c)
+        .await)?;
+    let Some(row) = row else { return Ok(None) };
+    let receipt = match (row.chunk_index, row.size, row.crc64, row.synced, row.received_at) {
+        (Some(chunk_index), Some(size), Some(crc64), Some(synced), Some(received_at)) => {
+            let (etag, boot) = (row.etag, row.boot);
+            Some(ReceiptRow { chunk_index, size, crc64, etag, synced, boot, received_at }.receipt(id)?)
+        }
+        _ => None,
+    };
+    Ok(Some((Upload::try_from(row.upload)?, receipt)))
+}
+
+/// Journals a receipt while the upload is `receiving`, and prolongs it until `expires_at`.
+///
+/// Of two receipts of one chunk at once one counts. Once an end is claimed none counts any more.
+pub async fn record(
+    c: &mut Conn,
+    id: UploadId,
+    receipt: &Receipt,
+    now: Timestamp,
+    expires_at: Timestamp,
+) -> Result<Recorded> {
+    const COUNT: &str = "
+        UPDATE cifra_uploads
+        SET received_bytes = received_bytes + $3, received_chunks = received_chunks + 1, updated_at = $4,
+            expires_at = $5
+        WHERE id = $1
+          AND state = 'receiving'
+          AND NOT EXISTS (SELECT 1 FROM cifra_upload_parts WHERE upload_id = $1 AND chunk_index = $2)
+        RETURNING received_bytes, received_chunks
+    ";
+    const INSERT: &str = "
+        INSERT INTO cifra_upload_parts (upload_id, chunk_index, size, crc64, etag, synced, boot, received_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        ON CONFLICT DO NOTHING
+    ";
+    let (index, size) = (i64::from(receipt.index.get()), to_row(receipt.size)?);
+    let counts: Option<(i64, i64)> = on!(c, c => sqlx::query_as(COUNT)
+        .bind(id)
+        .bind(index)
+        .bind(size)
+        .bind(now)
+        .bind(expires_at)
+        .fetch_optional(&mut *c)
+        .await)?;
+    let Some((received_bytes, received_chunks)) = counts else { return why_not(c, id, index).await };
+    let inserted = on!(c, c => sqlx::query(INSERT)
+        .bind(id)
+        .bind(index)
+        .bind(size)
+        .bind(receipt.crc64.to_i64())
+        .bind(&receipt.etag)
+        .bind(receipt.synced)
+        .bind(receipt.boot)
+        .bind(receipt.received_at)
+        .execute(&mut *c)
+        .await
+        .map(|done| done.rows_affected()))?;
+    if inserted == 0 {
+        // PostgreSQL looked for the receipt in a snapshot from before it waited for the other sender's commit.
+        discount(c, id, size, now).await?;
+        return Ok(Recorded::Duplicate);
+    }
+    Ok(Recorded::Counted(Counts {
+        received_bytes: number("cifra_uploads", id, received_bytes)?,
+        received_chunks: number("cifra_uploads", id, received_chunks)?,
+    }))
+}
+
+async fn why_not(c: &mut Conn, id: UploadId, index: i64) -> Result<Recorded> {
+    Ok(match look(c, id, index).await? {
+        None => Recorded::Missing,
+        Some(Look { state: UploadState::Receiving, exists: true, .. }) => Recorded::Duplicate,
+        // Between the two statements (PostgreSQL) a claim was let go, or a receipt withdrawn: come back.
+        Some(Look { state: UploadState::Receiving, .. }) => {
+            return Err(Error::unavailable("the upload is changing", "a receipt raced with a change"));
+        }
+        Some(Look { state, .. }) => Recorded::Refused(state),
+    })
+}
+
+/// What a change that did not happen finds in its way.
+struct Look {
+    state: UploadState,
+    fence: i64,
+    exists: bool,
+}
+
+async fn look(c: &mut Conn, id: UploadId, index: i64) -> Result<Option<Look>> {
+    const LOOK: &str = "
+        SELECT state, finish_fence,
+            EXISTS (SELECT 1 FROM cifra_upload_parts WHERE upload_id = $1 AND chunk_index = $2)
+        FROM cifra_uploads
+        WHERE id = $1
+    ";
+    let row: Option<(String, i64, bool)> =
+        on!(c, c => sqlx::query_as(LOOK).bind(id).bind(index).fetch_optional(&mut *c).await)?;
+    let Some((state, fence, exists)) = row else { return Ok(None) };
+    let state = state.parse().map_err(|_| damaged("cifra_uploads", id, "unknown state"))?;
+    Ok(Some(Look { state, fence, exists }))
+}
+
+async fn discount(c: &mut Conn, id: UploadId, size: i64, now: Timestamp) -> Result<()> {
+    const DISCOUNT: &str = "
+        UPDATE cifra_uploads
+        SET received_bytes = received_bytes - $2, received_chunks = received_chunks - 1, updated_at = $3
+        WHERE id = $1
+    ";
+    Ok(on!(c, c => sqlx::query(DISCOUNT).bind(id).bind(size).bind(now).execute(&mut *c).await.map(drop))?)
+}
+
+/// Takes a receipt back: the chunk is missing again, and so are the checkpoints that had seen its bytes.
+///
+/// While the upload is `receiving`, or by the holder of the claim on finishing it, who shows its `fence`.
+pub async fn withdraw(
+    c: &mut Conn,
+    id: UploadId,
+    index: ChunkIndex,
+    fence: Option<i64>,
+    now: Timestamp,
+) -> Result<Withdrawn> {
+    const COUNT: &str = "
+        UPDATE cifra_uploads
+        SET withdrawals = withdrawals + 1, updated_at = $4
+        WHERE id = $1
+          AND (state = 'receiving' OR (state = 'finalizing' AND finish_fence = $3))
+          AND EXISTS (SELECT 1 FROM cifra_upload_parts WHERE upload_id = $1 AND chunk_index = $2)
+        RETURNING withdrawals, chunk_size
+    ";
+    const DELETE: &str = "
+        DELETE FROM cifra_upload_parts
+        WHERE upload_id = $1
+          AND chunk_index = $2
+        RETURNING size
+    ";
+    const REWIND: &str = "
+        DELETE FROM cifra_upload_checkpoints
+        WHERE upload_id = $1
+          AND front_bytes > $2
+    ";
+    let row_index = i64::from(index.get());
+    let counted: Option<(i64, i64)> = on!(c, c => sqlx::query_as(COUNT)
+        .bind(id)
+        .bind(row_index)
+        .bind(fence)
+        .bind(now)
+        .fetch_optional(&mut *c)
+        .await)?;
+    let Some((withdrawals, chunk_size)) = counted else {
+        return Ok(match look(c, id, row_index).await? {
+            None => Withdrawn::Missing,
+            Some(Look { state: UploadState::Receiving, .. }) => Withdrawn::NoReceipt,
+            Some(Look { state: UploadState::Finalizing, fence: now, .. }) if Some(now) == fence => {
+                Withdrawn::NoReceipt
+            }
+            Some(Look { state, .. }) => Withdrawn::Refused(state),
+        });
+    };
+    let size: Option<i64> = on!(c, c => sqlx::query_scalar(DELETE)
+        .bind(id)
+        .bind(row_index)
+        .fetch_optional(&mut *c)
+        .await)?;
+    // PostgreSQL: somebody else withdrew it while this waited. The count of withdrawals may be one too high, which
+    // costs a checkpoint, not more.
+    let Some(size) = size else { return Ok(Withdrawn::NoReceipt) };
+    discount(c, id, size, now).await?;
+    let start = row_index.saturating_mul(chunk_size);
+    on!(c, c => sqlx::query(REWIND).bind(id).bind(start).execute(&mut *c).await.map(drop))?;
+    Ok(Withdrawn::Done { withdrawals: number("cifra_uploads", id, withdrawals)? })
+}

@@ -1,0 +1,127 @@
+//! What the sweeper looks for, and its marks. Over all tenants, one store at a time: the sweeper serves them all.
+
+use super::{Upload, UploadRow, upload_columns};
+use crate::base::{Result, Timestamp, UploadId};
+use crate::db::conn::{Conn, on};
+use crate::db::error::number;
+
+/// Uploads of `store` that still receive and whose time is over, the longest over first.
+pub async fn expired(c: &mut Conn, store: &str, now: Timestamp, limit: u32) -> Result<Vec<Upload>> {
+    const EXPIRED: &str = concat!(
+        "SELECT ",
+        upload_columns!(),
+        "
+        FROM cifra_uploads
+        WHERE store = $1
+          AND state = 'receiving'
+          AND expires_at <= $2
+        ORDER BY expires_at, id
+        LIMIT $3"
+    );
+    select(c, EXPIRED, store, now, limit).await
+}
+
+/// Uploads of `store` whose claim on finishing ran out: whoever held it is gone, and they wait to be finished.
+pub async fn abandoned(c: &mut Conn, store: &str, now: Timestamp, limit: u32) -> Result<Vec<Upload>> {
+    const ABANDONED: &str = concat!(
+        "SELECT ",
+        upload_columns!(),
+        "
+        FROM cifra_uploads
+        WHERE store = $1
+          AND state = 'finalizing'
+          AND finish_until <= $2
+        ORDER BY finish_until, id
+        LIMIT $3"
+    );
+    select(c, ABANDONED, store, now, limit).await
+}
+
+/// Aborted and expired uploads of `store` whose bytes are not removed yet, the oldest first.
+pub async fn uncleared(c: &mut Conn, store: &str, limit: u32) -> Result<Vec<Upload>> {
+    const UNCLEARED: &str = concat!(
+        "SELECT ",
+        upload_columns!(),
+        "
+        FROM cifra_uploads
+        WHERE store = $1
+          AND state IN ('aborted', 'expired')
+          AND bytes_cleared = FALSE
+          AND ended_at <= $2
+        ORDER BY ended_at, id
+        LIMIT $3"
+    );
+    select(c, UNCLEARED, store, Timestamp::from_micros(i64::MAX), limit).await
+}
+
+async fn select(
+    c: &mut Conn,
+    text: &'static str,
+    store: &str,
+    until: Timestamp,
+    limit: u32,
+) -> Result<Vec<Upload>> {
+    let rows: Vec<UploadRow> = on!(c, c => sqlx::query_as(text)
+        .bind(store)
+        .bind(until)
+        .bind(i64::from(limit))
+        .fetch_all(&mut *c)
+        .await)?;
+    rows.into_iter().map(Upload::try_from).collect()
+}
+
+/// Notes that the bytes of an aborted or expired upload are removed. `false` if there is no such upload.
+pub async fn set_cleared(c: &mut Conn, id: UploadId) -> Result<bool> {
+    const CLEARED: &str = "
+        UPDATE cifra_uploads
+        SET bytes_cleared = TRUE
+        WHERE id = $1
+          AND state IN ('aborted', 'expired')
+    ";
+    let marked = on!(c, c => sqlx::query(CLEARED)
+        .bind(id)
+        .execute(&mut *c)
+        .await
+        .map(|done| done.rows_affected()))?;
+    Ok(marked > 0)
+}
+
+/// Removes the rows of uploads that were aborted or expired before `before`, at most `limit`, with their metadata;
+/// returns how many.
+///
+/// Only those whose bytes are cleared ([`set_cleared`]) and whose journal is ([`crate::db::parts::delete_of_ended`]),
+/// so that one call never removes a million receipts.
+pub async fn forget_ended(c: &mut Conn, before: Timestamp, limit: u32) -> Result<u64> {
+    const FORGET: &str = "
+        DELETE FROM cifra_uploads
+        WHERE id IN (
+            SELECT id
+            FROM cifra_uploads
+            WHERE state IN ('aborted', 'expired')
+              AND bytes_cleared = TRUE
+              AND journal_cleared = TRUE
+              AND ended_at < $1
+            ORDER BY ended_at
+            LIMIT $2
+        )
+    ";
+    Ok(on!(c, c => sqlx::query(FORGET)
+        .bind(before)
+        .bind(i64::from(limit))
+        .execute(&mut *c)
+        .await
+        .map(|done| done.rows_affected()))?)
+}
+
+/// Bytes that uploads of `store` may still bring: what they announced, less what came.
+pub async fn reserved_bytes(c: &mut Conn, store: &str) -> Result<u64> {
+    // The sum of BIGINTs is a NUMERIC on PostgreSQL.
+    const RESERVED: &str = "
+        SELECT CAST(COALESCE(SUM(total_size - received_bytes), 0) AS BIGINT)
+        FROM cifra_uploads
+        WHERE store = $1
+          AND state IN ('receiving', 'finalizing')
+    ";
+    let sum: i64 = on!(c, c => sqlx::query_scalar(RESERVED).bind(store).fetch_one(&mut *c).await)?;
+    number("cifra_uploads", store, sum)
+}
