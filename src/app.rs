@@ -1,1 +1,242 @@
-//! Soon.
+//! The one place where everything is built, started and stopped.
+//!
+//! [`App::build`] opens the database and the store and puts the services on them; [`App::run`] serves until it
+//! is told to stop, then ends in order: no new connections, requests finish, tasks finish, the database closes.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::base::{Clock, Code, Error, Result};
+use crate::blob::local::{LocalOptions, LocalStore};
+use crate::blob::{BlobStore, PartStore};
+use crate::config::{Config, DatabaseUrl, Durability};
+use crate::db::{self, Db, DbOptions, Synchronous, Urgency, stores, uploads};
+use crate::files::FileService;
+use crate::http::{self, AppState, Server};
+use crate::ops::Ops;
+use crate::session::Sessions;
+use crate::telemetry::{Tasks, metrics};
+use crate::upload::{Rules, Sweeper, UploadService};
+
+/// How often the sweeper comes by.
+const SWEEP_EVERY: Duration = Duration::from_secs(30);
+/// The database has this long to write what it was given, after everybody else has ended.
+const DATABASE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How often histograms are tidied (the exporter asks for it).
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// A service that is built and listens, but does not answer yet.
+#[derive(Debug)]
+pub struct App {
+    db: Db,
+    db_tasks: Tasks,
+    server: Server,
+    sweeper: Arc<Sweeper>,
+    tasks: Tasks,
+    shutdown_timeout: Duration,
+}
+
+impl App {
+    /// Opens the database and the store, checks that they belong together, and starts to listen.
+    ///
+    /// # Errors
+    /// What keeps the service from starting, in words for its operator.
+    pub async fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<Self> {
+        metrics::install();
+        // The database's own tasks serve until everybody else has ended.
+        let (tasks, db_tasks) = (Tasks::default(), Tasks::default());
+        let DatabaseUrl::Sqlite(file) = &config.database.url;
+        std::fs::create_dir_all(&config.server.data_dir).map_err(|error| {
+            let folder = config.server.data_dir.display();
+            broken(format!("the data folder {folder} cannot be made: {error}; set server.data_dir to one that can"))
+        })?;
+        let db = Db::connect(&db::DatabaseUrl::Sqlite(file.clone()), &db_options(config), &db_tasks).await?;
+        db.migrate().await?;
+
+        let name = config.file_upload.storage.name.as_str();
+        let store = Arc::new(open_store(config).await?);
+        check_identity(&db, &store, name, clock.as_ref()).await?;
+        check_all_configured(&db, name).await?;
+        remove_strays(&db, &store, name).await?;
+
+        let sessions = Sessions::new(db.clone(), name, boot_id());
+        sessions.break_finish_claims(clock.now()).await?;
+        let parts: Arc<dyn PartStore> = Arc::clone(&store) as _;
+        let blobs: HashMap<String, Arc<dyn BlobStore>> = HashMap::from([(name.to_owned(), Arc::clone(&store) as _)]);
+        let files = Arc::new(FileService::new(db.clone(), blobs, Arc::clone(&clock), tasks.clone()));
+        let rules = Rules::from(&config.file_upload);
+        let uploads = UploadService::new(sessions, parts, Arc::clone(&files), Arc::clone(&clock), tasks.clone(), rules);
+        let uploads = Arc::new(uploads);
+
+        let state = AppState {
+            uploads: Arc::clone(&uploads),
+            files,
+            ops: Ops::new(db.clone(), store),
+            tasks: tasks.clone(),
+            body_idle_timeout: config.server.body_idle_timeout,
+            public_url: config.server.public_url.as_ref().map_or_else(String::new, |url| url.as_str().to_owned()),
+        };
+        let listen = config.server.listen;
+        let server = Server::bind(listen, http::router(Arc::new(state)), tasks.clone()).await.map_err(|error| {
+            broken(format!("cannot listen on {listen}: {error}; set server.listen to a free address"))
+        })?;
+        let sweeper = Arc::new(Sweeper::new(uploads));
+        Ok(Self { db, db_tasks, server, sweeper, tasks, shutdown_timeout: config.server.shutdown_timeout })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> Result<SocketAddr> {
+        self.server.address().map_err(|error| broken(format!("the listener has no address: {error}")))
+    }
+
+    /// What cleans up; it also runs by itself.
+    pub fn sweeper(&self) -> &Arc<Sweeper> {
+        &self.sweeper
+    }
+
+    /// Serves until `stop` is ready, then stops in order, within the configured time. Whether everything
+    /// ended by itself in that time.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> bool {
+        let Self { db, db_tasks, server, sweeper, tasks, shutdown_timeout } = self;
+        tasks.spawn("sweeper", every(SWEEP_EVERY, tasks.clone(), move || {
+            let sweeper = Arc::clone(&sweeper);
+            async move {
+                if let Err(error) = sweeper.sweep().await {
+                    tracing::warn!(%error, "the sweeper could not finish its round: {error}");
+                }
+            }
+        }));
+        tasks.spawn("metrics upkeep", every(UPKEEP_EVERY, tasks.clone(), || async { metrics::install().run_upkeep() }));
+        tasks.spawn("accept", server.run());
+        stop.await;
+        tracing::info!("stopping: requests that are being answered may finish");
+        let ended = tasks.finish(shutdown_timeout).await;
+        db.close().await;
+        db_tasks.finish(DATABASE_WAIT_MAX).await && ended
+    }
+}
+
+/// Calls `work` now and every `period`, until the service begins to stop.
+async fn every<F: Future<Output = ()>>(period: Duration, tasks: Tasks, work: impl Fn() -> F) {
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = tasks.stopping().cancelled() => return,
+            _ = ticks.tick() => work().await,
+        }
+    }
+}
+
+fn db_options(config: &Config) -> DbOptions {
+    DbOptions {
+        max_connections: config.database.max_connections,
+        slow_query: Duration::from_millis(config.database.slow_query_ms),
+        statement_timeout: config.database.statement_timeout,
+        durability: match config.file_upload.durability {
+            Durability::Chunk => Synchronous::Full,
+            Durability::None | Durability::Finalize => Synchronous::Normal,
+        },
+    }
+}
+
+async fn open_store(config: &Config) -> Result<LocalStore> {
+    let root = config.file_upload.storage.local.root.clone();
+    let shown = root.display().to_string();
+    let options = LocalOptions {
+        root,
+        durability: config.file_upload.durability,
+        min_free: config.file_upload.min_free,
+    };
+    LocalStore::open(options).await.map_err(|error| {
+        broken(format!("the store's folder {shown} cannot be used")).caused_by(error)
+    })
+}
+
+/// The folder and the database must know each other: an unmounted volume looks like an empty folder, and
+/// another service's folder like one of ours.
+async fn check_identity(db: &Db, store: &LocalStore, name: &str, clock: &dyn Clock) -> Result<()> {
+    let owned = name.to_owned();
+    let remembered = db.read(move |c| Box::pin(async move { stores::get(c, &owned).await })).await?;
+    let remembered = remembered.map(|row| row.store_id);
+    let found = store.store_id().await?;
+    match (remembered, found) {
+        (Some(remembered), Some(found)) if remembered == found => return Ok(()),
+        (Some(_), Some(found)) => {
+            return Err(broken(format!(
+                "the folder of store `{name}` belongs to another database (its store_id is {found}); \
+                 set file_upload.storage.local.root to the right folder, or give this store another name"
+            )));
+        }
+        (Some(_), None) if is_referenced(db, name).await? => {
+            return Err(broken(format!(
+                "the folder of store `{name}` is empty, but the database knows files in it; \
+                 is a volume not mounted? set file_upload.storage.local.root to the right folder"
+            )));
+        }
+        (None, Some(found)) if !store.is_empty().await? => {
+            return Err(broken(format!(
+                "the folder of store `{name}` has files of another database (its store_id is {found}); \
+                 set database.url to that one, or file_upload.storage.local.root to an empty folder"
+            )));
+        }
+        // First use; or the first use broke off, and nothing had been stored yet.
+        _ => {}
+    }
+    let (candidate, owned, now) = (found.or(remembered).unwrap_or_else(Uuid::new_v4), name.to_owned(), clock.now());
+    let id = db
+        .write_durable(Urgency::Normal, move |c| {
+            let name = owned.clone();
+            Box::pin(async move { stores::remember(c, &name, candidate, "local", now).await })
+        })
+        .await?;
+    Ok(store.set_store_id(id).await?)
+}
+
+async fn is_referenced(db: &Db, name: &str) -> Result<bool> {
+    let referenced = db.read(|c| Box::pin(async move { stores::referenced(c).await })).await?;
+    Ok(referenced.iter().any(|store| store == name))
+}
+
+/// A store that rows name must be configured: their files could not be read.
+async fn check_all_configured(db: &Db, name: &str) -> Result<()> {
+    let known = db.read(|c| Box::pin(async move { stores::referenced(c).await })).await?;
+    match known.iter().find(|known| known.as_str() != name) {
+        None => Ok(()),
+        Some(missing) => Err(broken(format!(
+            "the database has files in a store named `{missing}`, which is not configured; \
+             set file_upload.storage.name back to `{missing}`"
+        ))),
+    }
+}
+
+/// Staged bytes that no upload knows of are left from a process that was killed.
+async fn remove_strays(db: &Db, store: &LocalStore, name: &str) -> Result<()> {
+    for parts in store.strays().await? {
+        let (owned, wanted) = (name.to_owned(), parts.clone());
+        let known = db.read(move |c| Box::pin(async move { uploads::is_staged(c, &owned, &wanted).await })).await?;
+        if !known {
+            tracing::info!(parts = parts.as_str(), "removing staged bytes of no upload: {}", parts.as_str());
+            store.remove_stray(&parts).await?;
+        }
+    }
+    Ok(())
+}
+
+/// This run of the kernel. Where the kernel does not say, every start of the process counts as one: receipts
+/// are then looked at once more than needed.
+fn boot_id() -> Uuid {
+    let told = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+    told.and_then(|id| id.trim().parse().ok()).unwrap_or_else(Uuid::new_v4)
+}
+
+/// For the operator, at start.
+fn broken(detail: String) -> Error {
+    Error::new(Code::Internal, detail)
+}

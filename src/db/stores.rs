@@ -19,8 +19,8 @@ pub struct Store {
     pub created_at: Timestamp,
 }
 
-/// The identity of store `name`: the one remembered, or else a new one that is remembered from now on.
-pub async fn remember(c: &mut Conn, name: &str, backend: &str, now: Timestamp) -> Result<Uuid> {
+/// The identity of store `name`: the one remembered, or else `id`, which is remembered from now on.
+pub async fn remember(c: &mut Conn, name: &str, id: Uuid, backend: &str, now: Timestamp) -> Result<Uuid> {
     const INSERT: &str = "
         INSERT INTO cifra_stores (name, store_id, backend, created_at)
         VALUES ($1, $2, $3, $4)
@@ -29,7 +29,7 @@ pub async fn remember(c: &mut Conn, name: &str, backend: &str, now: Timestamp) -
     const ID: &str = "SELECT store_id FROM cifra_stores WHERE name = $1";
     on!(c, c => sqlx::query(INSERT)
         .bind(name)
-        .bind(Uuid::new_v4())
+        .bind(id)
         .bind(backend)
         .bind(now)
         .execute(&mut *c)

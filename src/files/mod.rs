@@ -126,9 +126,9 @@ impl FileService {
         failpoint::hit("delete.after_unlink");
         let (store, key) = (store.to_owned(), key.clone());
         self.db
-            .write(Urgency::Background, Commit::Normal, move |c| {
+            .write(Urgency::Background, move |c| {
                 let (store, key) = (store.clone(), key.clone());
-                Box::pin(async move { blob_deletions::remove(c, &store, &key).await })
+                Box::pin(async move { blob_deletions::remove(c, &store, &key).await.map(drop) })
             })
             .await
     }

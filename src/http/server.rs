@@ -3,7 +3,6 @@
 //! At the end no new connection is taken, idle ones are closed, and requests that are being answered may
 //! finish; how long, the caller says.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -12,7 +11,6 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tower::ServiceExt;
 
 use crate::telemetry::Tasks;
 
@@ -68,12 +66,11 @@ impl Server {
 async fn serve(stream: TcpStream, router: Router, tasks: Tasks) {
     // Answers are written whole; waiting for more bytes to fill a segment would only delay them.
     drop(stream.set_nodelay(true));
-    let service = router.map_err(|never: Infallible| match never {});
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(READ_BUFFER_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

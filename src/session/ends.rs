@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Sessions;
 use crate::base::{Result, TenantId, Timestamp, UploadId};
 use crate::db::files::{self, File};
-use crate::db::uploads::{self, EndOutcome, FinishClaim, Upload, UploadState};
+use crate::db::uploads::{self, EndOutcome, EndState, FinishClaim, Upload};
 use crate::db::{Commit, Urgency, parts};
 
 /// A claim on an upload's end lasts this long, and is renewed three times in that time.
@@ -19,7 +19,7 @@ impl Sessions {
     pub async fn claim_finish(&self, tenant: &TenantId, id: UploadId, now: Timestamp) -> Result<FinishClaim> {
         let (tenant, node, until) = (tenant.clone(), self.node, now.plus(FINISH_CLAIM_TTL));
         self.db
-            .write(Urgency::Normal, Commit::Normal, move |c| {
+            .write(Urgency::Normal, move |c| {
                 let tenant = tenant.clone();
                 Box::pin(async move { uploads::claim_finish(c, &tenant, id, node, now, until).await })
             })
@@ -30,7 +30,7 @@ impl Sessions {
     pub async fn renew_finish(&self, id: UploadId, fence: i64, now: Timestamp) -> Result<bool> {
         let until = now.plus(FINISH_CLAIM_TTL);
         self.db
-            .write(Urgency::Normal, Commit::Normal, move |c| {
+            .write(Urgency::Normal, move |c| {
                 Box::pin(async move { uploads::renew_finish(c, id, fence, until).await })
             })
             .await
@@ -66,20 +66,20 @@ impl Sessions {
     }
 
     /// Ends a session without a file.
-    pub async fn end(&self, tenant: &TenantId, id: UploadId, to: UploadState, now: Timestamp) -> Result<EndOutcome> {
+    pub async fn end(&self, tenant: &TenantId, id: UploadId, to: EndState, now: Timestamp) -> Result<EndOutcome> {
         let tenant = tenant.clone();
         self.db
             .write_to_the_end(Urgency::Normal, Commit::Durable, move |c| {
                 let tenant = tenant.clone();
-                Box::pin(async move { uploads::end(c, &tenant, id, to, now).await })
+                Box::pin(async move { uploads::end(c, Some(&tenant), id, to, now).await })
             })
             .await
     }
 
     /// The session's bytes are gone from the store.
-    pub async fn set_cleared(&self, id: UploadId) -> Result<()> {
+    pub async fn set_cleared(&self, id: UploadId) -> Result<bool> {
         self.db
-            .write(Urgency::Normal, Commit::Normal, move |c| {
+            .write(Urgency::Normal, move |c| {
                 Box::pin(async move { uploads::set_cleared(c, id).await })
             })
             .await
@@ -106,7 +106,7 @@ impl Sessions {
     /// Forgets sessions that ended before `before`, at most `limit`; answers how many.
     pub async fn forget_ended(&self, before: Timestamp, limit: u32) -> Result<u64> {
         self.db
-            .write(Urgency::Background, Commit::Normal, move |c| {
+            .write(Urgency::Background, move |c| {
                 Box::pin(async move { uploads::forget_ended(c, before, limit).await })
             })
             .await
@@ -115,7 +115,7 @@ impl Sessions {
     /// Drops journal rows of completed uploads, at most `limit`; answers how many.
     pub async fn forget_receipts(&self, limit: u32) -> Result<u64> {
         self.db
-            .write(Urgency::Background, Commit::Normal, move |c| {
+            .write(Urgency::Background, move |c| {
                 Box::pin(async move { parts::delete_of_ended(c, limit).await })
             })
             .await
@@ -125,7 +125,7 @@ impl Sessions {
     pub async fn break_finish_claims(&self, now: Timestamp) -> Result<u64> {
         let store = self.store.clone();
         self.db
-            .write(Urgency::Normal, Commit::Normal, move |c| {
+            .write(Urgency::Normal, move |c| {
                 let store = store.clone();
                 Box::pin(async move { uploads::break_finish_claims(c, &store, now).await })
             })

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::base::{ChunkIndex, Error, Result, TenantId, Timestamp, UploadId};
 use crate::db::checkpoints::{self, Checkpoint};
-use crate::db::parts::{self, Receipt, Recorded};
+use crate::db::parts::{self, Receipt, Recorded, Withdrawn};
 use crate::db::uploads::{self, Upload, UploadFilter};
 use crate::db::{Commit, Db, Urgency};
 
@@ -25,7 +25,7 @@ pub struct Sessions {
     claims: Claims,
     store: String,
     node: Uuid,
-    boot: String,
+    boot: Uuid,
 }
 
 /// A place in the list of uploads: the last one seen.
@@ -34,7 +34,7 @@ pub type After = Option<(Timestamp, UploadId)>;
 impl Sessions {
     /// Sessions whose bytes go to `store`. `boot` names this run of the kernel: what an earlier one
     /// acknowledged without flushing may be lost.
-    pub fn new(db: Db, store: &str, boot: String) -> Self {
+    pub fn new(db: Db, store: &str, boot: Uuid) -> Self {
         Self { db, claims: Claims::default(), store: store.to_owned(), node: Uuid::new_v4(), boot }
     }
 
@@ -49,8 +49,8 @@ impl Sessions {
     }
 
     /// This run of the kernel.
-    pub fn boot(&self) -> &str {
-        &self.boot
+    pub fn boot(&self) -> Uuid {
+        self.boot
     }
 
     /// Opens a session. `room` is what the store will still take, if it knows: what open sessions have been
@@ -61,7 +61,7 @@ impl Sessions {
     pub async fn create(&self, upload: Upload, room: Option<u64>) -> Result<()> {
         let store = self.store.clone();
         self.db
-            .write(Urgency::Normal, Commit::Normal, move |c| {
+            .write(Urgency::Normal, move |c| {
                 let (upload, store) = (upload.clone(), store.clone());
                 Box::pin(async move {
                     if let Some(room) = room {
@@ -110,9 +110,8 @@ impl Sessions {
             .await
     }
 
-    /// Takes the receipt of a chunk back: it is missing from here on. Answers how many were ever taken back
-    /// from this upload; `None` if there was no receipt, or the session takes no changes.
-    pub async fn withdraw(&self, id: UploadId, index: ChunkIndex, fence: Option<i64>, now: Timestamp) -> Result<Option<u64>> {
+    /// Takes the receipt of a chunk back: it is missing from here on.
+    pub async fn withdraw(&self, id: UploadId, index: ChunkIndex, fence: Option<i64>, now: Timestamp) -> Result<Withdrawn> {
         self.db
             .write_to_the_end(Urgency::Receipt, Commit::Normal, move |c| {
                 Box::pin(async move { parts::withdraw(c, id, index, fence, now).await })
@@ -132,17 +131,18 @@ impl Sessions {
 
     /// Receipts from chunk `first` on whose bytes a loss of power may have taken, ascending, at most `limit`.
     pub async fn suspects(&self, id: UploadId, first: u32, limit: u32) -> Result<Vec<Receipt>> {
-        let boot = self.boot.clone();
+        let boot = self.boot;
         self.db
-            .read(move |c| Box::pin(async move { parts::unsynced_of_other_boot(c, id, &boot, first, limit).await }))
+            .read(move |c| Box::pin(async move { parts::unsynced_of_other_boot(c, id, boot, first, limit).await }))
             .await
     }
 
     /// The chunk was read back and is what its receipt says.
-    pub async fn vouch(&self, id: UploadId, index: ChunkIndex) -> Result<()> {
+    pub async fn vouch(&self, id: UploadId, receipt: &Receipt) -> Result<bool> {
+        let (index, crc64) = (receipt.index, receipt.crc64);
         self.db
-            .write(Urgency::Background, Commit::Normal, move |c| {
-                Box::pin(async move { parts::set_synced(c, id, index).await })
+            .write(Urgency::Background, move |c| {
+                Box::pin(async move { parts::set_synced(c, id, index, crc64).await })
             })
             .await
     }
@@ -155,7 +155,7 @@ impl Sessions {
     /// Keeps a checkpoint, unless a chunk was withdrawn since `withdrawals` of them were known.
     pub async fn keep_checkpoint(&self, id: UploadId, checkpoint: Checkpoint, withdrawals: u64) -> Result<bool> {
         self.db
-            .write(Urgency::Background, Commit::Normal, move |c| {
+            .write(Urgency::Background, move |c| {
                 let checkpoint = checkpoint.clone();
                 Box::pin(async move { checkpoints::put(c, id, &checkpoint, withdrawals).await })
             })

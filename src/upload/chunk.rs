@@ -18,7 +18,7 @@ use crate::base::digest::{Checksum, ChunkHasher, Declared};
 use crate::base::principal::Scope;
 use crate::base::{ByteStream, ChunkIndex, Code, Error, Principal, Result, UploadId};
 use crate::blob::{BlobError, BlobErrorKind, PartTag, Span};
-use crate::db::parts::{Counts, Receipt, Recorded};
+use crate::db::parts::{Counts, Receipt, Recorded, Withdrawn};
 use crate::db::uploads::Upload;
 use crate::session::Claim;
 use crate::telemetry::metrics::{self, ChunkStage};
@@ -130,7 +130,7 @@ impl UploadService {
         let Taken { hasher, sha256, .. } = taken;
         let crc64 = hasher.verify()?;
         failpoint::hit("chunk.after_write");
-        let lead = lead.zip(sha256).map(|(lead, sha256)| Lead { sha256, ..lead });
+        let lead = lead.zip(sha256).map(|(lead, sha256)| lead.with(sha256));
         let service = Arc::clone(self);
         // On its own: whoever gives up waiting must not let the claim go before the receipt's fate is known.
         let journal = self.tasks.spawn("journal chunk", async move {
@@ -153,7 +153,7 @@ impl UploadService {
             crc64,
             etag: tag.etag,
             synced: tag.synced,
-            boot: Some(self.sessions.boot().to_owned()),
+            boot: Some(self.sessions.boot()),
             received_at: now,
         };
         let expires_at = plan::expires_at(upload.created_at, now, self.rules.idle_ttl, self.rules.max_age);
@@ -218,7 +218,7 @@ impl UploadService {
     /// upload's end, if it has one.
     pub(super) async fn withdraw(&self, upload: &Upload, index: ChunkIndex, fence: Option<i64>) -> Result<()> {
         let now = self.clock.now();
-        if let Some(withdrawals) = self.sessions.withdraw(upload.id, index, fence, now).await? {
+        if let Withdrawn::Done { withdrawals } = self.sessions.withdraw(upload.id, index, fence, now).await? {
             self.fronts.rewind(upload.id, withdrawals);
             tracing::info!(upload.id = %upload.id, chunk.index = %index, "withdrew chunk {index} of upload {}", upload.id);
         }

@@ -16,7 +16,7 @@ use crate::base::digest::Sha256State;
 use crate::base::{ByteRange, ChunkIndex, Clock, Code, Error, Result, UploadId};
 use crate::blob::PartStore;
 use crate::db::checkpoints::Checkpoint;
-use crate::db::parts::Receipt;
+use crate::db::parts::{Receipt, Withdrawn};
 use crate::db::uploads::Upload;
 use crate::session::Sessions;
 use crate::telemetry::Tasks;
@@ -62,6 +62,13 @@ pub(super) struct Lead {
     pub(super) sha256: Sha256State,
     offset: u64,
     withdrawals: u64,
+}
+
+impl Lead {
+    /// The lead after its chunk's bytes went by.
+    pub(super) fn with(self, sha256: Sha256State) -> Self {
+        Self { sha256, ..self }
+    }
 }
 
 impl Fronts {
@@ -217,7 +224,8 @@ impl Fronts {
             "chunk {index} of upload {} is damaged in the store: withdrew it, the client will be asked for it again",
             upload.id
         );
-        if let Some(withdrawals) = self.sessions.withdraw(upload.id, index, fence, self.clock.now()).await? {
+        let withdrawn = self.sessions.withdraw(upload.id, index, fence, self.clock.now()).await?;
+        if let Withdrawn::Done { withdrawals } = withdrawn {
             self.rewind(upload.id, withdrawals);
         }
         let detail = format!("chunk {index} of upload `{}` is damaged in the store; send it again", upload.id);

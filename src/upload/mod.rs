@@ -32,7 +32,9 @@ use crate::base::range::gaps;
 use crate::base::{Clock, Code, Error, Page, Principal, Result, Timestamp, UploadId, page};
 use crate::blob::{BlobKey, PartStore};
 use crate::config::{ChecksumPolicy, FileUpload};
-use crate::db::uploads::{EndOutcome, Protocol, Upload, UploadFilter, UploadState};
+pub use crate::db::uploads::{Protocol, Upload, UploadFilter, UploadState};
+
+use crate::db::uploads::{EndOutcome, EndState};
 use crate::files::{File, FileService};
 use crate::session::Sessions;
 use crate::telemetry::{Tasks, metrics};
@@ -248,7 +250,7 @@ impl UploadService {
     pub async fn abort(self: &Arc<Self>, who: &Principal, id: UploadId) -> Result<()> {
         who.require(Scope::Write)?;
         let now = self.clock.now();
-        match self.sessions.end(who.tenant(), id, UploadState::Aborted, now).await? {
+        match self.sessions.end(who.tenant(), id, EndState::Aborted, now).await? {
             EndOutcome::Ended(upload) => {
                 metrics::upload("aborted");
                 let service = Arc::clone(self);
@@ -275,7 +277,7 @@ impl UploadService {
         self.fronts.forget(upload.id);
         self.vouched.remove(upload.id);
         self.store.abandon(&upload.key, &upload.parts).await?;
-        self.sessions.set_cleared(upload.id).await
+        self.sessions.set_cleared(upload.id).await.map(drop)
     }
 
     async fn find(&self, who: &Principal, id: UploadId) -> Result<Upload> {

@@ -78,7 +78,7 @@ impl UploadService {
     /// that of the caller's claim on the upload's end, if it has one.
     pub(super) async fn settle(&self, upload: &Upload, receipt: &Receipt, fence: Option<i64>) -> Result<bool> {
         if self.is_intact(upload, receipt).await? {
-            self.sessions.vouch(upload.id, receipt.index).await?;
+            self.sessions.vouch(upload.id, receipt).await?;
             return Ok(true);
         }
         self.withdraw(upload, receipt.index, fence).await?;

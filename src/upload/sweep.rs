@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::UploadService;
 use crate::base::{Principal, Result, Timestamp};
-use crate::db::uploads::{EndOutcome, Upload, UploadState};
+use crate::db::uploads::{EndOutcome, EndState, Upload};
 use crate::telemetry::{failpoint, metrics};
 
 /// At most this many uploads are ended in one round.
@@ -73,7 +73,7 @@ impl Sweeper {
             return Ok(()); // a chunk is on its way: its receipt gives the session more time
         }
         failpoint::hit("sweep.before_expire");
-        let ended = uploads.sessions.end(&upload.tenant, upload.id, UploadState::Expired, now).await?;
+        let ended = uploads.sessions.end(&upload.tenant, upload.id, EndState::Expired, now).await?;
         failpoint::hit("sweep.after_expire");
         if let EndOutcome::Ended(upload) = ended {
             tracing::info!(upload.id = %upload.id, "upload {} expired", upload.id);

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use uuid::Uuid;
 
@@ -105,6 +106,11 @@ impl LocalStore {
     pub async fn set_store_id(&self, id: Uuid) -> BlobResult<()> {
         let shared = Arc::clone(&self.shared);
         off_worker(move || shared.root.set_store_id(id)).await
+    }
+
+    /// Whether no blob is in it.
+    pub async fn is_empty(&self) -> BlobResult<bool> {
+        Ok(self.list("").await?.next().await.transpose()?.is_none())
     }
 
     /// Everything that is staged: what the journal does not know of is to be removed by

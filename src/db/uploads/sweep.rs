@@ -1,7 +1,7 @@
 //! What the sweeper looks for, and its marks. Over all tenants, one store at a time: the sweeper serves them all.
 
 use super::{Upload, UploadRow, upload_columns};
-use crate::base::{Result, Timestamp, UploadId};
+use crate::base::{PartsId, Result, Timestamp, UploadId};
 use crate::db::conn::{Conn, on};
 use crate::db::error::number;
 
@@ -124,4 +124,18 @@ pub async fn reserved_bytes(c: &mut Conn, store: &str) -> Result<u64> {
     ";
     let sum: i64 = on!(c, c => sqlx::query_scalar(RESERVED).bind(store).fetch_one(&mut *c).await)?;
     number("cifra_uploads", store, sum)
+}
+
+/// Whether an upload that may still need its staged bytes (or their removal) has them under `parts`.
+pub async fn is_staged(c: &mut Conn, store: &str, parts: &PartsId) -> Result<bool> {
+    const STAGED: &str = "
+        SELECT COUNT(*)
+        FROM cifra_uploads
+        WHERE store = $1
+          AND parts_id = $2
+          AND state IN ('receiving', 'finalizing', 'sealed', 'aborted', 'expired')
+    ";
+    let count: i64 =
+        on!(c, c => sqlx::query_scalar(STAGED).bind(store).bind(parts).fetch_one(&mut *c).await)?;
+    Ok(count > 0)
 }
