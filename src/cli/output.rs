@@ -41,13 +41,11 @@ pub(super) fn print_json(value: &Value) -> Result<(), Failure> {
 /// Prints names and values below each other; those without a value are left out.
 pub(super) fn print_table(rows: &[(&str, Option<String>)]) -> Result<(), Failure> {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    let mut text = String::new();
-    for (name, value) in rows {
-        if let Some(value) = value {
-            text += &format!("{name:width$}  {}\n", printable(value));
-        }
-    }
-    print(&text)
+    let lines = rows.iter().filter_map(|(name, value)| {
+        let value = printable(value.as_ref()?);
+        Some(format!("{name:width$}  {value}\n"))
+    });
+    print(&lines.collect::<Vec<_>>().concat())
 }
 
 /// Tells the user that something went wrong.

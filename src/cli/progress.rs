@@ -78,6 +78,12 @@ impl Bars {
         }
     }
 
+    /// How far all files are together, when there are several.
+    #[cfg(test)]
+    pub(super) fn total_position(&self) -> Option<u64> {
+        self.total.as_ref().map(ProgressBar::position)
+    }
+
     /// Calls `print` while no bar is in its way.
     pub(super) fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
         self.multi.suspend(print)
@@ -143,6 +149,12 @@ impl FileBar {
         for bar in self.total.iter().chain([&self.bar]) {
             bar.inc(bytes);
         }
+    }
+
+    /// How far the file is.
+    #[cfg(test)]
+    pub(super) fn position(&self) -> u64 {
+        self.bar.position()
     }
 
     /// Shows another name.

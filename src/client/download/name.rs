@@ -11,7 +11,7 @@ const ENDING_BYTES_MAX: usize = 16;
 pub fn safe_filename(filename: &str, otherwise: &str) -> String {
     let last = filename.rsplit(['/', '\\']).next().unwrap_or_default();
     let visible: String = last.chars().filter(|c| !c.is_control() && !turns_text(*c)).collect();
-    let name = visible.trim().trim_start_matches('.').trim_start();
+    let name = visible.trim_start_matches(|c: char| c == '.' || c.is_whitespace()).trim_end();
     let name = match name.strip_prefix('-') {
         Some(rest) => format!("_{rest}"),
         None => name.to_owned(),

@@ -159,6 +159,14 @@ impl Source {
     }
 }
 
+#[cfg(test)]
+impl Chunk {
+    /// Where its bytes are held.
+    pub(super) fn address(&self) -> *const u8 {
+        self.bytes.as_ref().map_or(std::ptr::null(), |bytes| bytes.as_ptr())
+    }
+}
+
 fn piece_len(position: u64, end: u64) -> usize {
     usize::try_from(end - position).unwrap_or(usize::MAX).min(PIECE_BYTES)
 }
