@@ -18,7 +18,10 @@ use crate::base::crc::Crc64;
 use crate::base::digest::Checksum;
 use crate::base::{ChunkIndex, FileId, UploadId};
 
-/// A call that carries no file: the server answers at once, or after the 20 s that finalize may take.
+/// Finalize may have to read the whole file; a server that wants more than 20 s for it should say so (202).
+const FINALIZE_TIMEOUT: Duration = Duration::from_mins(5);
+
+/// A call that carries no file: the server answers at once.
 const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The probe of a container's health must end before the container runtime ends it.
@@ -223,7 +226,8 @@ impl Client {
 
     pub(super) async fn finalize(&self, id: UploadId, checksum: Checksum) -> Result<Finalized> {
         let request = self.call(Method::POST, &format!("/api/uploads/{id}/finalize"));
-        let response = answer(request.json(&json!({ "checksum": checksum }))).await?;
+        let response =
+            answer(request.timeout(FINALIZE_TIMEOUT).json(&json!({ "checksum": checksum }))).await?;
         if response.status() == StatusCode::ACCEPTED {
             return Ok(Finalized::Working(retry_after(response.headers()).unwrap_or(Duration::from_secs(1))));
         }

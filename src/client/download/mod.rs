@@ -82,8 +82,14 @@ pub async fn to_file(
     observer: &Observer,
 ) -> Result<()> {
     observer(Event::Started(file.size));
-    if existing == Existing::Keep && target.symlink_metadata().is_ok() {
-        return Err(Error::Exists(target.to_owned(), "exists already; --force replaces it"));
+    if let Ok(there) = target.symlink_metadata() {
+        if existing == Existing::Keep {
+            return Err(Error::Exists(target.to_owned(), "exists already; --force replaces it"));
+        }
+        if !there.is_file() && !there.is_symlink() {
+            // A device, a socket: a rename would put a file in its place.
+            return Err(Error::Exists(target.to_owned(), "is not a file and can't be replaced by one"));
+        }
     }
     let mut part = Part::open(target)?;
     let mut hasher = Hasher::of(&file.checksum);

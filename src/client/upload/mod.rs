@@ -82,13 +82,17 @@ pub struct Uploader {
 const HASHERS: usize = 2;
 
 /// A server that finds chunks missing again and again, after it had them, is broken.
-const ROUNDS_MAX: u32 = 20;
+const VAIN_ROUNDS_MAX: u32 = 20;
 
 /// What a round led to.
 enum Round {
     Done(FileRecord),
-    /// Ask again what is missing.
+    /// The server's list of what is missing was shortened: ask for the rest.
+    More,
+    /// It should have been all, but was not: ask again what is missing.
     Again,
+    /// The completed upload that was found is of other bytes.
+    Differs,
 }
 
 /// One session and what is known of it here.
@@ -133,19 +137,23 @@ impl Uploader {
                     )));
                     resume = Resume::Yes; // what is gone is not found again
                 }
-                settled => return settled,
+                // Edited without a trace in size, time and inode since it was stored: it is another file.
+                Ok(None) => resume = Resume::Fresh,
+                Ok(Some(uploaded)) => return Ok(uploaded),
+                Err(error) => return Err(error),
             }
         }
         Err(Error::Foreign("upload sessions end as soon as they begin".to_owned()))
     }
 
+    /// Uploads by one session; `None` if the one that was found is a file already, but of other bytes.
     async fn upload_once(
         &self,
         item: &Item,
         source: &Arc<Source>,
         resume: Resume,
         observer: &Observer,
-    ) -> Result<Uploaded> {
+    ) -> Result<Option<Uploaded>> {
         observer(Event::Started(source.size()));
         let upload = self.find_or_create(item, source, resume, observer).await?;
         let id = upload.upload_id;
@@ -153,10 +161,14 @@ impl Uploader {
         let layout = Layout::of(&upload, source.size())?;
         let checksums = Checksums::new(layout.chunk_count());
         let mut session = Session { upload, layout, source, checksums, observer };
-        for _ in 0..ROUNDS_MAX {
+        let mut vain_rounds = 0;
+        while vain_rounds < VAIN_ROUNDS_MAX {
             match self.round(&mut session).await {
-                Ok(Round::Done(file)) => return Ok(Uploaded { file, was_there }),
-                Ok(Round::Again) => {}
+                Ok(Round::Done(file)) => return Ok(Some(Uploaded { file, was_there })),
+                Ok(Round::Differs) if was_there => return Ok(None),
+                Ok(Round::Differs) => return Err(source.changed()),
+                Ok(Round::More) => {}
+                Ok(Round::Again) => vain_rounds += 1,
                 // Its bytes are those of no version of the file: nobody can finish it.
                 Err(Error::Changed(path)) => {
                     let _ = self.client.abort_upload(id).await;
@@ -190,11 +202,12 @@ impl Uploader {
             settled => settled?,
         }
         session.source.check_unchanged()?;
-        let Some(crc) = session.checksums.combined(&session.layout).filter(|_| work.is_all) else {
-            return Ok(Round::Again);
-        };
+        if !work.is_all {
+            return Ok(Round::More);
+        }
+        let Some(crc) = session.checksums.combined(&session.layout) else { return Ok(Round::Again) };
         if session.upload.state == UploadState::Completed {
-            return completed(session, crc).map(Round::Done);
+            return completed(session, crc);
         }
         self.finalize(session, crc).await
     }
@@ -279,15 +292,15 @@ impl Upload {
     }
 }
 
-/// The file of a completed upload, if it is the one that is here.
-fn completed(session: &Session<'_>, crc: Crc64) -> Result<FileRecord> {
+/// The file of a completed upload, if it has the bytes that are here.
+fn completed(session: &Session<'_>, crc: Crc64) -> Result<Round> {
     let id = session.upload.upload_id;
     let json = session.upload.file.clone().filter(Value::is_object);
     let json = json.ok_or_else(|| Error::Foreign(format!("upload `{id}` is completed but has no file")))?;
     let file = FileRecord::from_json(json)?;
     match file.checksum {
-        Checksum::Crc64Nvme(there) if there != crc => Err(session.source.changed()),
-        _ => Ok(file),
+        Checksum::Crc64Nvme(there) if there != crc => Ok(Round::Differs),
+        _ => Ok(Round::Done(file)),
     }
 }
 

@@ -70,7 +70,7 @@ proptest! {
 const LARGE: usize = (16 << 20) + 300_000;
 
 fn source(len: usize) -> (tempfile::NamedTempFile, Arc<Source>, Vec<u8>) {
-    let content: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
+    let content: Vec<u8> = (0..=250).cycle().take(len).collect();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), &content).unwrap();
     let source = Arc::new(Source::open(file.path()).unwrap());

@@ -114,6 +114,14 @@ fn a_file_that_is_there_is_kept_unless_forced() {
 }
 
 #[test]
+fn what_is_not_a_file_is_never_replaced() {
+    let (fake, folder, id, _) = one_file("a.bin");
+    let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("a.bin")).unwrap();
+    fails(&fake, folder.path(), &["download", &id, "--force"], 5);
+    assert_eq!(names(folder.path()), ["a.bin"]);
+}
+
+#[test]
 fn two_downloads_do_not_write_one_part_file() {
     let (fake, folder, id, _) = one_file("a.bin");
     let part = fs::File::create(folder.path().join("a.bin.part")).unwrap();

@@ -22,6 +22,8 @@ use tokio::sync::watch;
 pub(crate) enum Fault {
     /// Answer with this problem.
     Problem(StatusCode, &'static str),
+    /// Answer 503 and ask to come back after these seconds.
+    Busy(&'static str),
     /// End all sessions, then do it.
     EndSessions,
     /// Do it, then break off in the middle of the answer.
@@ -174,6 +176,11 @@ async fn handle(State(mut context): State<Context>, request: Request) -> Respons
     }
     if matches!(fault, Some(Fault::EndSessions)) {
         world.sessions.values_mut().for_each(|session| session.state = "aborted");
+    }
+    if let Some(Fault::Busy(seconds)) = fault {
+        let mut busy = problem(StatusCode::SERVICE_UNAVAILABLE, "overloaded");
+        busy.headers_mut().insert("retry-after", seconds.parse().unwrap());
+        return busy;
     }
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     let response = match (parts.method.as_str(), &segments[..]) {

@@ -145,6 +145,50 @@ fn an_edit_that_keeps_size_and_time_is_caught_by_the_checksum() {
 }
 
 #[test]
+fn an_edit_without_a_trace_after_the_upload_is_another_file() {
+    let (fake, folder, mut content) = file_of_ten_chunks();
+    let path = folder.path().join("a.bin");
+    let before = fs::metadata(&path).unwrap().modified().unwrap();
+    let first = done(&fake, folder.path(), &["upload", "a.bin"]);
+    content[0] ^= 1;
+    fs::write(&path, &content).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(before).unwrap();
+    let second = done(&fake, folder.path(), &["upload", "a.bin"]);
+    assert_ne!(second, first);
+    let id = second.split(' ').next().unwrap();
+    assert_eq!(fake.world().sessions[id].content, content);
+}
+
+#[test]
+fn ctrl_c_keeps_the_session_and_says_how_to_go_on() {
+    let (fake, folder, content) = file_of_ten_chunks();
+    fake.answer_chunks(3);
+    let mut child = command(&fake, folder.path(), &["upload", "a.bin"]);
+    let child = child.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    fake.wait_until("three chunks are stored", |world| {
+        world.sessions.values().any(|session| session.chunks.len() == 3)
+    });
+    let id = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("run the same command again"));
+    fake.answer_chunks(usize::MAX);
+    done(&fake, folder.path(), &["upload", "a.bin"]);
+    assert_eq!(only_file(&fake), content);
+    assert_eq!(states(&fake).len(), 1);
+}
+
+#[test]
+fn a_server_that_asks_for_more_patience_than_there_is_ends_it_at_once() {
+    let (fake, folder, _) = file_of_ten_chunks();
+    fake.fault("PUT", Fault::Busy("0"));
+    fake.fault("PUT", Fault::Busy("86400"));
+    fails(&fake, folder.path(), &["upload", "--parallel", "1", "a.bin"], 6);
+    assert_eq!(fake.take_puts(), [0, 0]);
+}
+
+#[test]
 fn what_passes_is_tried_again() {
     let (fake, folder, content) = file_of_ten_chunks();
     for (on, status, code) in [
