@@ -1,2 +1,7 @@
-//! cifra
-fn main() {}
+//! The program `cifra`; everything is in the library, see `cifra::cli`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cifra::cli::main()
+}

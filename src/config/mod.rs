@@ -92,6 +92,16 @@ impl Config {
     }
 }
 
+/// Reads a size from the command line, as the file would (`8MiB`); the error completes "expected …".
+pub fn parse_size(text: &str) -> Result<ByteSize, String> {
+    value::parse_argument(text)
+}
+
+/// Reads a duration from the command line, as the file would (`5m`); the error completes "expected …".
+pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    value::parse_argument(text)
+}
+
 /// Every key there is, in the order of the documented file.
 pub fn keys() -> Vec<Key> {
     let environment = Environment::default();

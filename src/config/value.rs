@@ -28,6 +28,11 @@ pub(super) trait Value: Sized {
     }
 }
 
+/// Reads an argument of the command line, which no path is relative to.
+pub(super) fn parse_argument<T: Value>(text: &str) -> Result<T, String> {
+    T::parse(text, Path::new("")).map_err(|_| format!("expected {}", T::expected()))
+}
+
 /// Why a text is not a value.
 #[derive(Debug)]
 pub(super) enum Refusal {

@@ -1,4 +1,6 @@
-//! t
+//! All integration tests, in one binary: it is linked once.
 
 mod blob_local;
+mod cli;
+mod client;
 mod suites;

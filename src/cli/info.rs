@@ -1,0 +1,93 @@
+//! `cifra info`: what the server knows of a file, or of an upload on its way.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::exit::Failure;
+use super::output::{self, Format};
+use super::remote::Remote;
+use crate::base::FileId;
+use crate::client::Kind;
+
+const EXAMPLES: &str = "\
+Examples:
+  cifra info 0198c5f0-7c1e-7d2a-9b3f-2f1d0e5a6b7c
+  cifra info 0198c5f0-7c1e-7d2a-9b3f-2f1d0e5a6b7c --json | jq -r .checksum";
+
+/// What is shown of a file or an upload, in this order.
+const FILE_FIELDS: &[&str] = &[
+    "id",
+    "filename",
+    "size",
+    "content_type",
+    "checksum",
+    "crc64nvme",
+    "created_at",
+    "updated_at",
+    "version",
+];
+const UPLOAD_FIELDS: &[&str] = &[
+    "upload_id",
+    "state",
+    "filename",
+    "total_size",
+    "received_bytes",
+    "chunk_size",
+    "chunk_count",
+    "missing_count",
+    "created_at",
+    "expires_at",
+    "error",
+];
+
+/// Show a file, or an upload on its way
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Info {
+    /// The id of the file or of the upload
+    id: FileId,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+impl Info {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let client = self.remote.client(Duration::ZERO)?;
+        let (json, fields, url) = match client.file(self.id).await {
+            Ok(file) => (file.json, FILE_FIELDS, Some(client.absolute(&file.content_url))),
+            Err(no_file) if no_file.kind() == Kind::NotFound => {
+                match client.upload_json(self.id.upload()).await {
+                    Ok(upload) => (upload, UPLOAD_FIELDS, None),
+                    // An upload that ended is worth telling; one that never was is no news.
+                    Err(ended) if ended.kind() == Kind::NotFound && !ended.session_has_ended() => {
+                        return Err(no_file.into());
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if self.remote.format() == Format::Json {
+            return output::print_json(&json);
+        }
+        let mut rows: Vec<(&str, Option<String>)> =
+            fields.iter().map(|name| (*name, text(&json[*name]))).collect();
+        let metadata = json["metadata"].as_object().into_iter().flatten();
+        let metadata: Vec<(String, &Value)> =
+            metadata.map(|(key, value)| (format!("metadata.{}", output::printable(key)), value)).collect();
+        rows.extend(metadata.iter().map(|(name, value)| (name.as_str(), text(value))));
+        rows.push(("url", url));
+        output::print_table(&rows)
+    }
+}
+
+/// A scalar as people read it; nothing for null.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
