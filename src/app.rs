@@ -9,18 +9,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
-use crate::base::{Clock, Code, Error, Result};
+use crate::base::{Clock, Code, Error, Result, SystemClock};
 use crate::blob::local::{LocalOptions, LocalStore};
 use crate::blob::{BlobStore, PartStore};
-use crate::config::{Config, DatabaseUrl, Durability};
+use crate::config::{Config, DatabaseUrl, Durability, Loaded};
 use crate::db::{self, Db, DbOptions, Synchronous, Urgency, stores, uploads};
 use crate::files::FileService;
 use crate::http::{self, AppState, Server};
 use crate::ops::Ops;
 use crate::session::Sessions;
-use crate::telemetry::{Tasks, metrics};
+use crate::telemetry::{self, Tasks, metrics};
 use crate::upload::{Rules, Sweeper, UploadService};
 
 /// How often the sweeper comes by.
@@ -29,6 +30,36 @@ const SWEEP_EVERY: Duration = Duration::from_secs(30);
 const DATABASE_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How often histograms are tidied (the exporter asks for it).
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Runs the service as configured until the process is asked to stop (SIGTERM, or SIGINT as from Ctrl-C).
+/// Whether everything ended by itself in the time it had.
+///
+/// # Errors
+/// What keeps the service from starting, in words for its operator.
+pub async fn serve(loaded: &Loaded) -> Result<bool> {
+    let config = &loaded.config;
+    telemetry::start_logging(config.log.format, config.log.level.as_str()).map_err(broken)?;
+    tracing::info!("configuration: {}", loaded.source);
+    let signals = stop_signals().map_err(|error| broken(format!("signals cannot be received: {error}")))?;
+    let app = App::build(config, Arc::new(SystemClock)).await?;
+    let address = app.address()?;
+    tracing::info!(%address, "cifra {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
+    let orderly = app.run(signals).await;
+    tracing::info!("stopped");
+    Ok(orderly)
+}
+
+/// Ready when the process is asked to stop; registered before anything is opened, so that no signal is lost.
+fn stop_signals() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
 
 /// A service that is built and listens, but does not answer yet.
 #[derive(Debug)]
@@ -53,7 +84,9 @@ impl App {
         let DatabaseUrl::Sqlite(file) = &config.database.url;
         std::fs::create_dir_all(&config.server.data_dir).map_err(|error| {
             let folder = config.server.data_dir.display();
-            broken(format!("the data folder {folder} cannot be made: {error}; set server.data_dir to one that can"))
+            broken(format!(
+                "the data folder {folder} cannot be made: {error}; set server.data_dir to one that can"
+            ))
         })?;
         let db = Db::connect(&db::DatabaseUrl::Sqlite(file.clone()), &db_options(config), &db_tasks).await?;
         db.migrate().await?;
@@ -67,10 +100,12 @@ impl App {
         let sessions = Sessions::new(db.clone(), name, boot_id());
         sessions.break_finish_claims(clock.now()).await?;
         let parts: Arc<dyn PartStore> = Arc::clone(&store) as _;
-        let blobs: HashMap<String, Arc<dyn BlobStore>> = HashMap::from([(name.to_owned(), Arc::clone(&store) as _)]);
+        let blobs: HashMap<String, Arc<dyn BlobStore>> =
+            HashMap::from([(name.to_owned(), Arc::clone(&store) as _)]);
         let files = Arc::new(FileService::new(db.clone(), blobs, Arc::clone(&clock), tasks.clone()));
         let rules = Rules::from(&config.file_upload);
-        let uploads = UploadService::new(sessions, parts, Arc::clone(&files), Arc::clone(&clock), tasks.clone(), rules);
+        let uploads =
+            UploadService::new(sessions, parts, Arc::clone(&files), Arc::clone(&clock), tasks.clone(), rules);
         let uploads = Arc::new(uploads);
 
         let state = AppState {
@@ -79,12 +114,17 @@ impl App {
             ops: Ops::new(db.clone(), store),
             tasks: tasks.clone(),
             body_idle_timeout: config.server.body_idle_timeout,
-            public_url: config.server.public_url.as_ref().map_or_else(String::new, |url| url.as_str().to_owned()),
+            public_url: config
+                .server
+                .public_url
+                .as_ref()
+                .map_or_else(String::new, |url| url.as_str().to_owned()),
         };
         let listen = config.server.listen;
-        let server = Server::bind(listen, http::router(Arc::new(state)), tasks.clone()).await.map_err(|error| {
-            broken(format!("cannot listen on {listen}: {error}; set server.listen to a free address"))
-        })?;
+        let server =
+            Server::bind(listen, http::router(Arc::new(state)), tasks.clone()).await.map_err(|error| {
+                broken(format!("cannot listen on {listen}: {error}; set server.listen to a free address"))
+            })?;
         let sweeper = Arc::new(Sweeper::new(uploads));
         Ok(Self { db, db_tasks, server, sweeper, tasks, shutdown_timeout: config.server.shutdown_timeout })
     }
@@ -103,15 +143,21 @@ impl App {
     /// ended by itself in that time.
     pub async fn run(self, stop: impl Future<Output = ()>) -> bool {
         let Self { db, db_tasks, server, sweeper, tasks, shutdown_timeout } = self;
-        tasks.spawn("sweeper", every(SWEEP_EVERY, tasks.clone(), move || {
-            let sweeper = Arc::clone(&sweeper);
-            async move {
-                if let Err(error) = sweeper.sweep().await {
-                    tracing::warn!(%error, "the sweeper could not finish its round: {error}");
+        tasks.spawn(
+            "sweeper",
+            every(SWEEP_EVERY, tasks.clone(), move || {
+                let sweeper = Arc::clone(&sweeper);
+                async move {
+                    if let Err(error) = sweeper.sweep().await {
+                        tracing::warn!(%error, "the sweeper could not finish its round: {error}");
+                    }
                 }
-            }
-        }));
-        tasks.spawn("metrics upkeep", every(UPKEEP_EVERY, tasks.clone(), || async { metrics::install().run_upkeep() }));
+            }),
+        );
+        tasks.spawn(
+            "metrics upkeep",
+            every(UPKEEP_EVERY, tasks.clone(), || async { metrics::install().run_upkeep() }),
+        );
         tasks.spawn("accept", server.run());
         stop.await;
         tracing::info!("stopping: requests that are being answered may finish");
@@ -154,9 +200,9 @@ async fn open_store(config: &Config) -> Result<LocalStore> {
         durability: config.file_upload.durability,
         min_free: config.file_upload.min_free,
     };
-    LocalStore::open(options).await.map_err(|error| {
-        broken(format!("the store's folder {shown} cannot be used")).caused_by(error)
-    })
+    LocalStore::open(options)
+        .await
+        .map_err(|error| broken(format!("the store's folder {shown} cannot be used")).caused_by(error))
 }
 
 /// The folder and the database must know each other: an unmounted volume looks like an empty folder, and
@@ -189,7 +235,8 @@ async fn check_identity(db: &Db, store: &LocalStore, name: &str, clock: &dyn Clo
         // First use; or the first use broke off, and nothing had been stored yet.
         _ => {}
     }
-    let (candidate, owned, now) = (found.or(remembered).unwrap_or_else(Uuid::new_v4), name.to_owned(), clock.now());
+    let (candidate, owned, now) =
+        (found.or(remembered).unwrap_or_else(Uuid::new_v4), name.to_owned(), clock.now());
     let id = db
         .write_durable(Urgency::Normal, move |c| {
             let name = owned.clone();
@@ -220,7 +267,8 @@ async fn check_all_configured(db: &Db, name: &str) -> Result<()> {
 async fn remove_strays(db: &Db, store: &LocalStore, name: &str) -> Result<()> {
     for parts in store.strays().await? {
         let (owned, wanted) = (name.to_owned(), parts.clone());
-        let known = db.read(move |c| Box::pin(async move { uploads::is_staged(c, &owned, &wanted).await })).await?;
+        let known =
+            db.read(move |c| Box::pin(async move { uploads::is_staged(c, &owned, &wanted).await })).await?;
         if !known {
             tracing::info!(parts = parts.as_str(), "removing staged bytes of no upload: {}", parts.as_str());
             store.remove_stray(&parts).await?;

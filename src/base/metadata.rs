@@ -86,7 +86,8 @@ pub fn check_content_type(text: &str) -> Result<()> {
     let well_formed = essence.split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype));
     let printable = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
     if text.len() > 255 || !well_formed || !printable {
-        let detail = "`content_type` is not a media type: expected something like image/jpeg, at most 255 characters";
+        let detail =
+            "`content_type` is not a media type: expected something like image/jpeg, at most 255 characters";
         return Err(Error::new(Code::InvalidRequest, detail));
     }
     Ok(())

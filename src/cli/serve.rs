@@ -23,10 +23,28 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    #[expect(clippy::unused_async, reason = "the service runs until it is told to stop")]
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let _loaded = self.config.load()?;
-        // INTEGRATION: `crate::app::serve(loaded).await`, its error as `Exit::Failed`.
-        Err(Failure::new(Exit::Failed, "this build has no service yet"))
+        let loaded = self.config.load()?;
+        let sources = crate::config::Environment::of_process();
+        crate::telemetry::failpoint::install(sources.get("CIFRA_FAILPOINT"))
+            .map_err(|fault| Failure::new(Exit::Usage, fault))?;
+        let ended = crate::app::serve(&loaded).await;
+        let orderly = ended.map_err(|error| Failure::new(Exit::Failed, explain(&error)))?;
+        if !orderly {
+            return Err(Failure::new(Exit::Failed, "stopped before every request had ended"));
+        }
+        Ok(())
     }
+}
+
+/// What keeps the service from starting, with what lies behind it: this is for the operator, not a client.
+fn explain(error: &crate::base::Error) -> String {
+    let mut text = error.detail().to_owned();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use crate::base::digest::{Algorithm, Checksum};
 use crate::base::principal::Scope;
-use crate::base::{ByteRange, ByteStream, Clock, Code, Error, FileId, Principal, Result, Timestamp, UploadId, stream};
+use crate::base::{
+    ByteRange, ByteStream, Clock, Code, Error, FileId, Principal, Result, Timestamp, UploadId, stream,
+};
 use crate::blob::{BlobKey, BlobStore};
 use crate::db::{Commit, Db, Urgency, blob_deletions, files, uploads};
 use crate::telemetry::{Tasks, failpoint, metrics};
@@ -35,7 +37,12 @@ impl fmt::Debug for FileService {
 
 impl FileService {
     /// A service over all `stores` that rows may name.
-    pub fn new(db: Db, stores: HashMap<String, Arc<dyn BlobStore>>, clock: Arc<dyn Clock>, tasks: Tasks) -> Self {
+    pub fn new(
+        db: Db,
+        stores: HashMap<String, Arc<dyn BlobStore>>,
+        clock: Arc<dyn Clock>,
+        tasks: Tasks,
+    ) -> Self {
         Self { db, stores, clock, tasks }
     }
 
@@ -169,9 +176,15 @@ fn not_found(id: FileId) -> Error {
 }
 
 fn damaged(file: &File, what: &str) -> Error {
-    Error::internal("the file cannot be read", format!("file {}: {what} (blob {} of store {})", file.id, file.key, file.store))
+    Error::internal(
+        "the file cannot be read",
+        format!("file {}: {what} (blob {} of store {})", file.id, file.key, file.store),
+    )
 }
 
 fn unknown_store(store: &str) -> Error {
-    Error::internal("the file cannot be reached", format!("a row names the store `{store}`, which is not configured"))
+    Error::internal(
+        "the file cannot be reached",
+        format!("a row names the store `{store}`, which is not configured"),
+    )
 }

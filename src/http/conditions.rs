@@ -44,7 +44,9 @@ pub(super) fn evaluate(method: &Method, headers: &HeaderMap, now: &Validators<'_
         if !any_tag(headers, header::IF_MATCH, |tag| tag == now.etag) {
             return Err(failed("If-Match", now));
         }
-    } else if date(headers, header::IF_UNMODIFIED_SINCE).is_some_and(|limit| now.modified.to_system_time() > limit) {
+    } else if date(headers, header::IF_UNMODIFIED_SINCE)
+        .is_some_and(|limit| now.modified.to_system_time() > limit)
+    {
         return Err(failed("If-Unmodified-Since", now));
     }
     if headers.contains_key(header::IF_NONE_MATCH) {
@@ -52,7 +54,10 @@ pub(super) fn evaluate(method: &Method, headers: &HeaderMap, now: &Validators<'_
         if any_tag(headers, header::IF_NONE_MATCH, |tag| tag.trim_start_matches("W/") == now.etag) {
             return if safe { Ok(Verdict::NotModified) } else { Err(failed("If-None-Match", now)) };
         }
-    } else if safe && date(headers, header::IF_MODIFIED_SINCE).is_some_and(|since| now.modified.to_system_time() <= since) {
+    } else if safe
+        && date(headers, header::IF_MODIFIED_SINCE)
+            .is_some_and(|since| now.modified.to_system_time() <= since)
+    {
         return Ok(Verdict::NotModified);
     }
     Ok(Verdict::Proceed)
@@ -63,7 +68,9 @@ pub(super) fn range_allowed(headers: &HeaderMap, now: &Validators<'_>) -> bool {
     match headers.get(header::IF_RANGE).map(HeaderValue::to_str) {
         None => true,
         Some(Ok(value)) if value.starts_with('"') => value == now.etag,
-        Some(Ok(value)) => httpdate::parse_http_date(value).is_ok_and(|date| date == now.modified.to_system_time()),
+        Some(Ok(value)) => {
+            httpdate::parse_http_date(value).is_ok_and(|date| date == now.modified.to_system_time())
+        }
         Some(Err(_)) => false,
     }
 }

@@ -36,7 +36,9 @@ pub(super) fn declared(headers: &HeaderMap) -> Result<Vec<Declared>> {
             }
         }
         if !known {
-            return Err(invalid("Content-Digest names no algorithm that is known here: sha-256, sha-512, crc32c"));
+            return Err(invalid(
+                "Content-Digest names no algorithm that is known here: sha-256, sha-512, crc32c",
+            ));
         }
     }
     Ok(all)

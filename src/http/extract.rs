@@ -75,7 +75,9 @@ async fn segments<const N: usize>(parts: &mut Parts, state: &Arc<AppState>) -> R
 }
 
 fn read<T: FromStr<Err: Display>>(segment: &str) -> Result<T> {
-    segment.parse().map_err(|error: T::Err| Error::new(Code::InvalidRequest, format!("`{segment}` is {error}")))
+    segment
+        .parse()
+        .map_err(|error: T::Err| Error::new(Code::InvalidRequest, format!("`{segment}` is {error}")))
 }
 
 /// The query string's parameters.
@@ -130,7 +132,8 @@ impl FromRequest<Arc<AppState>> for Bytes {
 
     async fn from_request(request: Request, state: &Arc<AppState>) -> Result<Self, Problem> {
         refuse_encoding(request.headers())?;
-        let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        let announced =
+            request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let declared = digests::declared(request.headers());
         let stream = Box::pin(request_body(request, state));
         Ok(Self { announced, declared: declared?, stream })
@@ -142,7 +145,10 @@ fn refuse_encoding(headers: &HeaderMap) -> Result<()> {
     match headers.get(header::CONTENT_ENCODING) {
         None => Ok(()),
         Some(value) if value.as_bytes().eq_ignore_ascii_case(b"identity") => Ok(()),
-        Some(_) => Err(Error::new(Code::UnsupportedMediaType, "Content-Encoding is not taken here: send the bytes as they are")),
+        Some(_) => Err(Error::new(
+            Code::UnsupportedMediaType,
+            "Content-Encoding is not taken here: send the bytes as they are",
+        )),
     }
 }
 

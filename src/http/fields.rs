@@ -89,7 +89,9 @@ impl Fields {
             return Ok(());
         }
         let detail = match self.faults.as_slice() {
-            [one] => format!("{} {}", one["pointer"].as_str().unwrap_or(""), one["detail"].as_str().unwrap_or("")),
+            [one] => {
+                format!("{} {}", one["pointer"].as_str().unwrap_or(""), one["detail"].as_str().unwrap_or(""))
+            }
             many => format!("{} fields are wrong", many.len()),
         };
         Err(Error::new(Code::InvalidRequest, detail).with("errors", self.faults))

@@ -62,7 +62,11 @@ pub(super) async fn content(
 }
 
 /// `DELETE /api/files/{id}`
-pub(super) async fn delete(State(state): State<Arc<AppState>>, Path(id): Path<FileId>, Who(who): Who) -> Answer {
+pub(super) async fn delete(
+    State(state): State<Arc<AppState>>,
+    Path(id): Path<FileId>,
+    Who(who): Who,
+) -> Answer {
     state.files.delete(&who, id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -39,7 +39,12 @@ pub(super) async fn around(request: Request, next: Next) -> Response {
     let status = response.status();
     log(&method, &path, status, error.as_deref(), &request_id, begun);
     // Paths that are nobody's route share one label, so that a scan makes no metrics.
-    metrics::http_request(method.as_str(), route.as_deref().unwrap_or("none"), status.as_u16(), begun.elapsed());
+    metrics::http_request(
+        method.as_str(),
+        route.as_deref().unwrap_or("none"),
+        status.as_u16(),
+        begun.elapsed(),
+    );
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(X_REQUEST_ID, value);
     }

@@ -78,6 +78,7 @@ async fn nowhere(request: Request) -> Answer {
 }
 
 async fn other_method(request: Request) -> Answer {
-    let detail = format!("{} is not for {}; the Allow header says which are", request.method(), request.uri().path());
+    let detail =
+        format!("{} is not for {}; the Allow header says which are", request.method(), request.uri().path());
     Err(Problem(Error::new(Code::MethodNotAllowed, detail)))
 }

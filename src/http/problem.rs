@@ -85,7 +85,9 @@ pub(super) fn render(response: &mut Response, error: &Error, path: &str, request
 /// What lies behind a bug is for the log; the id leads whoever reads the log to it.
 fn detail(error: &Error, status: StatusCode, request_id: &str) -> String {
     if status == StatusCode::INTERNAL_SERVER_ERROR {
-        return format!("something went wrong on our side; the service's log says more under request {request_id}");
+        return format!(
+            "something went wrong on our side; the service's log says more under request {request_id}"
+        );
     }
     error.detail().to_owned()
 }

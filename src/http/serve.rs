@@ -54,7 +54,12 @@ impl Plan {
 ///
 /// # Errors
 /// `PreconditionFailed`, `RangeNotSatisfiable`.
-pub(super) fn plan(file: &File, disposition: Disposition, method: &Method, request: &HeaderMap) -> Result<Plan> {
+pub(super) fn plan(
+    file: &File,
+    disposition: Disposition,
+    method: &Method,
+    request: &HeaderMap,
+) -> Result<Plan> {
     let etag = format!("\"{}\"", file.id);
     let validators = Validators { etag: &etag, modified: file.created_at };
     let mut headers = HeaderMap::new();
@@ -100,7 +105,9 @@ fn requested_range(
     if *method != Method::GET || !conditions::range_allowed(request, validators) {
         return Ok(None);
     }
-    let Some(value) = request.get(header::RANGE).and_then(|value| value.to_str().ok()) else { return Ok(None) };
+    let Some(value) = request.get(header::RANGE).and_then(|value| value.to_str().ok()) else {
+        return Ok(None);
+    };
     match parse_range(value, file.size) {
         RangeRequest::Whole => Ok(None),
         RangeRequest::Part(range) => Ok(Some(range)),
@@ -122,16 +129,30 @@ fn content_disposition(file: &File, wish: Disposition) -> HeaderValue {
         _ => "attachment",
     };
     // What is not plain ASCII, or would end the quoted string, is only in the second form.
-    let plain = |c: char| if c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '%') || c == ' ' { c } else { '_' };
+    let plain =
+        |c: char| if c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '%') || c == ' ' { c } else { '_' };
     let ascii: String = file.filename.chars().map(plain).collect();
     let value = if ascii == file.filename {
         format!("{kind}; filename=\"{ascii}\"")
     } else {
         // attr-char of RFC 8187 3.2.1.
         const KEPT: &AsciiSet = &NON_ALPHANUMERIC
-            .remove(b'!').remove(b'#').remove(b'$').remove(b'&').remove(b'+').remove(b'-')
-            .remove(b'.').remove(b'^').remove(b'_').remove(b'`').remove(b'|').remove(b'~');
-        format!("{kind}; filename=\"{ascii}\"; filename*=UTF-8''{}", utf8_percent_encode(&file.filename, KEPT))
+            .remove(b'!')
+            .remove(b'#')
+            .remove(b'$')
+            .remove(b'&')
+            .remove(b'+')
+            .remove(b'-')
+            .remove(b'.')
+            .remove(b'^')
+            .remove(b'_')
+            .remove(b'`')
+            .remove(b'|')
+            .remove(b'~');
+        format!(
+            "{kind}; filename=\"{ascii}\"; filename*=UTF-8''{}",
+            utf8_percent_encode(&file.filename, KEPT)
+        )
     };
     HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static("attachment"))
 }

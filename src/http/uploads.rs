@@ -23,7 +23,11 @@ const LIMIT_DEFAULT: u32 = 50;
 const LIMIT_MAX: u32 = 500;
 
 /// `POST /api/uploads`
-pub(super) async fn create(State(state): State<Arc<AppState>>, Who(who): Who, Json(mut fields): Json) -> Answer {
+pub(super) async fn create(
+    State(state): State<Arc<AppState>>,
+    Who(who): Who,
+    Json(mut fields): Json,
+) -> Answer {
     let (filename, total_size) = (fields.string("filename"), fields.number("total_size"));
     let new = NewUpload {
         filename: fields.required("filename", filename),
@@ -47,7 +51,8 @@ pub(super) async fn put_chunk(
     Query(mut params): Query,
     body: Bytes,
 ) -> Answer {
-    let on_repeat = if params.one("replace")?.unwrap_or(false) { OnRepeat::Replace } else { OnRepeat::Compare };
+    let on_repeat =
+        if params.one("replace")?.unwrap_or(false) { OnRepeat::Replace } else { OnRepeat::Compare };
     params.finish()?;
     let Bytes { announced, declared, stream } = body;
     let chunk = ChunkIn { index, announced, declared, on_repeat, body: stream };
@@ -56,13 +61,21 @@ pub(super) async fn put_chunk(
 }
 
 /// `GET /api/uploads/{id}`
-pub(super) async fn show(State(state): State<Arc<AppState>>, Path(id): Path<UploadId>, Who(who): Who) -> Answer {
+pub(super) async fn show(
+    State(state): State<Arc<AppState>>,
+    Path(id): Path<UploadId>,
+    Who(who): Who,
+) -> Answer {
     let status = state.uploads.status(&who, id).await?;
     Ok(json(&UploadView::of(&state, &status)))
 }
 
 /// `GET /api/uploads`
-pub(super) async fn list(State(state): State<Arc<AppState>>, Who(who): Who, Query(mut params): Query) -> Answer {
+pub(super) async fn list(
+    State(state): State<Arc<AppState>>,
+    Who(who): Who,
+    Query(mut params): Query,
+) -> Answer {
     let filter = UploadFilter { state: params.one("state")?, metadata: params.prefixed("metadata.") };
     let limit = params.one("limit")?.unwrap_or(LIMIT_DEFAULT);
     let cursor: Option<String> = params.one("cursor")?;
@@ -94,7 +107,11 @@ pub(super) async fn finalize(
 }
 
 /// `DELETE /api/uploads/{id}`
-pub(super) async fn abort(State(state): State<Arc<AppState>>, Path(id): Path<UploadId>, Who(who): Who) -> Answer {
+pub(super) async fn abort(
+    State(state): State<Arc<AppState>>,
+    Path(id): Path<UploadId>,
+    Who(who): Who,
+) -> Answer {
     state.uploads.abort(&who, id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -174,7 +191,8 @@ struct ReceiptView {
 
 impl From<ChunkReceipt> for ReceiptView {
     fn from(receipt: ChunkReceipt) -> Self {
-        let ChunkReceipt { upload_id, index, size, checksum, received_bytes, received_chunks, chunk_count } = receipt;
+        let ChunkReceipt { upload_id, index, size, checksum, received_bytes, received_chunks, chunk_count } =
+            receipt;
         Self { upload_id, index, size, checksum, received_bytes, received_chunks, chunk_count }
     }
 }

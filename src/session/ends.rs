@@ -37,7 +37,13 @@ impl Sessions {
     }
 
     /// Gives the claim up: the upload takes chunks again; `error` says why it is not finished.
-    pub async fn release_finish(&self, id: UploadId, fence: i64, error: &str, now: Timestamp) -> Result<bool> {
+    pub async fn release_finish(
+        &self,
+        id: UploadId,
+        fence: i64,
+        error: &str,
+        now: Timestamp,
+    ) -> Result<bool> {
         let error = error.to_owned();
         self.db
             .write_to_the_end(Urgency::Normal, Commit::Normal, move |c| {
@@ -66,7 +72,13 @@ impl Sessions {
     }
 
     /// Ends a session without a file.
-    pub async fn end(&self, tenant: &TenantId, id: UploadId, to: EndState, now: Timestamp) -> Result<EndOutcome> {
+    pub async fn end(
+        &self,
+        tenant: &TenantId,
+        id: UploadId,
+        to: EndState,
+        now: Timestamp,
+    ) -> Result<EndOutcome> {
         let tenant = tenant.clone();
         self.db
             .write_to_the_end(Urgency::Normal, Commit::Durable, move |c| {
@@ -79,9 +91,7 @@ impl Sessions {
     /// The session's bytes are gone from the store.
     pub async fn set_cleared(&self, id: UploadId) -> Result<bool> {
         self.db
-            .write(Urgency::Normal, move |c| {
-                Box::pin(async move { uploads::set_cleared(c, id).await })
-            })
+            .write(Urgency::Normal, move |c| Box::pin(async move { uploads::set_cleared(c, id).await }))
             .await
     }
 

@@ -83,9 +83,17 @@ impl Sessions {
     }
 
     /// The tenant's sessions, newest first.
-    pub async fn list(&self, tenant: &TenantId, filter: UploadFilter, after: After, limit: u32) -> Result<Vec<Upload>> {
+    pub async fn list(
+        &self,
+        tenant: &TenantId,
+        filter: UploadFilter,
+        after: After,
+        limit: u32,
+    ) -> Result<Vec<Upload>> {
         let tenant = tenant.clone();
-        self.db.read(move |c| Box::pin(async move { uploads::list(c, &tenant, &filter, after, limit).await })).await
+        self.db
+            .read(move |c| Box::pin(async move { uploads::list(c, &tenant, &filter, after, limit).await }))
+            .await
     }
 
     /// The session and the receipt of one chunk, both of the same moment.
@@ -101,7 +109,13 @@ impl Sessions {
 
     /// Writes the receipt of a chunk: from here on it counts. Answers only when that is certain, however long
     /// it takes: the caller holds the chunk's claim until then.
-    pub async fn record(&self, id: UploadId, receipt: Receipt, now: Timestamp, expires_at: Timestamp) -> Result<Recorded> {
+    pub async fn record(
+        &self,
+        id: UploadId,
+        receipt: Receipt,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<Recorded> {
         self.db
             .write_to_the_end(Urgency::Receipt, Commit::Normal, move |c| {
                 let receipt = receipt.clone();
@@ -111,7 +125,13 @@ impl Sessions {
     }
 
     /// Takes the receipt of a chunk back: it is missing from here on.
-    pub async fn withdraw(&self, id: UploadId, index: ChunkIndex, fence: Option<i64>, now: Timestamp) -> Result<Withdrawn> {
+    pub async fn withdraw(
+        &self,
+        id: UploadId,
+        index: ChunkIndex,
+        fence: Option<i64>,
+        now: Timestamp,
+    ) -> Result<Withdrawn> {
         self.db
             .write_to_the_end(Urgency::Receipt, Commit::Normal, move |c| {
                 Box::pin(async move { parts::withdraw(c, id, index, fence, now).await })
@@ -133,7 +153,9 @@ impl Sessions {
     pub async fn suspects(&self, id: UploadId, first: u32, limit: u32) -> Result<Vec<Receipt>> {
         let boot = self.boot;
         self.db
-            .read(move |c| Box::pin(async move { parts::unsynced_of_other_boot(c, id, boot, first, limit).await }))
+            .read(move |c| {
+                Box::pin(async move { parts::unsynced_of_other_boot(c, id, boot, first, limit).await })
+            })
             .await
     }
 
@@ -153,7 +175,12 @@ impl Sessions {
     }
 
     /// Keeps a checkpoint, unless a chunk was withdrawn since `withdrawals` of them were known.
-    pub async fn keep_checkpoint(&self, id: UploadId, checkpoint: Checkpoint, withdrawals: u64) -> Result<bool> {
+    pub async fn keep_checkpoint(
+        &self,
+        id: UploadId,
+        checkpoint: Checkpoint,
+        withdrawals: u64,
+    ) -> Result<bool> {
         self.db
             .write(Urgency::Background, move |c| {
                 let checkpoint = checkpoint.clone();

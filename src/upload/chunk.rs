@@ -21,8 +21,8 @@ use crate::blob::{BlobError, BlobErrorKind, PartTag, Span};
 use crate::db::parts::{Counts, Receipt, Recorded, Withdrawn};
 use crate::db::uploads::Upload;
 use crate::session::Claim;
-use crate::telemetry::metrics::{self, ChunkStage};
 use crate::telemetry::failpoint;
+use crate::telemetry::metrics::{self, ChunkStage};
 
 /// Whoever waits for a receipt longer than this is told that the database is away; the receipt may still come.
 const JOURNAL_WAIT_MAX: Duration = Duration::from_secs(4);
@@ -70,7 +70,12 @@ impl UploadService {
     /// `UploadNotFound`, `UploadGone`, `UploadFinalized`, `ChunkOutOfRange`, `ChunkSizeMismatch`,
     /// `ChecksumMismatch`; `ChunkConflict` if other bytes were accepted before; `ChunkBusy` while another
     /// request sends this chunk; `InvalidDigest` if a digest is demanded and none came; `StorageFull`.
-    pub async fn write_chunk(self: &Arc<Self>, who: &Principal, id: UploadId, chunk: ChunkIn) -> Result<ChunkReceipt> {
+    pub async fn write_chunk(
+        self: &Arc<Self>,
+        who: &Principal,
+        id: UploadId,
+        chunk: ChunkIn,
+    ) -> Result<ChunkReceipt> {
         who.require(Scope::Write)?;
         let answer = self.take_chunk(who, id, chunk).await;
         if answer.is_err() {
@@ -79,7 +84,12 @@ impl UploadService {
         answer
     }
 
-    async fn take_chunk(self: &Arc<Self>, who: &Principal, id: UploadId, chunk: ChunkIn) -> Result<ChunkReceipt> {
+    async fn take_chunk(
+        self: &Arc<Self>,
+        who: &Principal,
+        id: UploadId,
+        chunk: ChunkIn,
+    ) -> Result<ChunkReceipt> {
         let Some(claim) = self.sessions.claims().take(id, chunk.index) else {
             plan::takes_chunks(&self.find(who, id).await?, self.clock.now())?;
             return Err(busy(id, chunk.index));
@@ -87,7 +97,8 @@ impl UploadService {
         let (upload, receipt) = self.look(who, id, chunk.index).await?;
         let span = plan::check_chunk(&upload, chunk.index, chunk.announced, self.clock.now())?;
         if self.rules.require_chunk_checksum && chunk.declared.is_empty() {
-            let detail = "this service takes no chunk without a digest: send Content-Digest or X-Checksum-Crc64nvme";
+            let detail =
+                "this service takes no chunk without a digest: send Content-Digest or X-Checksum-Crc64nvme";
             return Err(Error::new(Code::InvalidDigest, detail));
         }
         match receipt {
@@ -102,7 +113,12 @@ impl UploadService {
     }
 
     /// The upload and the chunk's receipt, after what a loss of power may have taken has been looked through.
-    async fn look(&self, who: &Principal, id: UploadId, index: ChunkIndex) -> Result<(Upload, Option<Receipt>)> {
+    async fn look(
+        &self,
+        who: &Principal,
+        id: UploadId,
+        index: ChunkIndex,
+    ) -> Result<(Upload, Option<Receipt>)> {
         let load = || self.sessions.load_with_receipt(who.tenant(), id, index);
         let (upload, receipt) = load().await?.ok_or_else(|| not_found(id))?;
         if self.settle_suspects(&upload, None).await? {
@@ -111,7 +127,13 @@ impl UploadService {
         Ok((upload, receipt))
     }
 
-    async fn store_chunk(self: &Arc<Self>, upload: Upload, span: Span, chunk: ChunkIn, claim: Claim) -> Result<ChunkReceipt> {
+    async fn store_chunk(
+        self: &Arc<Self>,
+        upload: Upload,
+        span: Span,
+        chunk: ChunkIn,
+        claim: Claim,
+    ) -> Result<ChunkReceipt> {
         let lead = if self.wants_sha256(&upload) { self.fronts.lead(&upload, span.offset) } else { None };
         let sha256 = lead.as_ref().map(|lead| lead.sha256.clone());
         let (intake, body) = Intake::watch(chunk.body, ChunkHasher::new(chunk.declared), sha256, claim.cut());
@@ -140,12 +162,21 @@ impl UploadService {
         });
         match tokio::time::timeout(JOURNAL_WAIT_MAX, journal).await {
             Ok(joined) => joined.map_err(|error| Error::internal("journalling broke off", error))?,
-            Err(elapsed) => Err(Error::unavailable("the database does not answer; send the chunk again", elapsed)),
+            Err(elapsed) => {
+                Err(Error::unavailable("the database does not answer; send the chunk again", elapsed))
+            }
         }
     }
 
     /// Writes the receipt, and moves the file's SHA-256 on.
-    async fn journal(&self, upload: &Upload, span: Span, crc64: Crc64, tag: PartTag, lead: Option<Lead>) -> Result<ChunkReceipt> {
+    async fn journal(
+        &self,
+        upload: &Upload,
+        span: Span,
+        crc64: Crc64,
+        tag: PartTag,
+        lead: Option<Lead>,
+    ) -> Result<ChunkReceipt> {
         let now = self.clock.now();
         let receipt = Receipt {
             index: span.index,
@@ -180,9 +211,16 @@ impl UploadService {
     }
 
     /// A chunk that was accepted before: its bytes are read and compared, not written.
-    async fn compare_chunk(&self, upload: &Upload, receipt: &Receipt, chunk: ChunkIn, claim: &Claim) -> Result<ChunkReceipt> {
+    async fn compare_chunk(
+        &self,
+        upload: &Upload,
+        receipt: &Receipt,
+        chunk: ChunkIn,
+        claim: &Claim,
+    ) -> Result<ChunkReceipt> {
         let span = Span { index: receipt.index, offset: 0, len: receipt.size };
-        let (intake, mut body) = Intake::watch(chunk.body, ChunkHasher::new(chunk.declared), None, claim.cut());
+        let (intake, mut body) =
+            Intake::watch(chunk.body, ChunkHasher::new(chunk.declared), None, claim.cut());
         while let Some(frame) = body.next().await {
             let error = match frame {
                 Ok(_) if intake.received() <= span.len => continue,
@@ -201,12 +239,18 @@ impl UploadService {
             return Err(conflict(upload, receipt, crc64));
         }
         metrics::chunk_not_stored("repeated");
-        let counts = Counts { received_bytes: upload.received_bytes, received_chunks: upload.received_chunks };
+        let counts =
+            Counts { received_bytes: upload.received_bytes, received_chunks: upload.received_chunks };
         Ok(acknowledge(upload, receipt, counts))
     }
 
     /// Withdraws under a claim that is not let go before the withdrawal's fate is known, whoever leaves.
-    async fn withdraw_holding(self: &Arc<Self>, claim: Claim, upload: Upload, index: ChunkIndex) -> Result<Claim> {
+    async fn withdraw_holding(
+        self: &Arc<Self>,
+        claim: Claim,
+        upload: Upload,
+        index: ChunkIndex,
+    ) -> Result<Claim> {
         let service = Arc::clone(self);
         let withdrawing = self.tasks.spawn("withdraw chunk", async move {
             service.withdraw(&upload, index, None).await.map(|()| claim)
@@ -216,7 +260,12 @@ impl UploadService {
 
     /// Takes a receipt back, and the file's SHA-256 with it. `fence` is that of the caller's claim on the
     /// upload's end, if it has one.
-    pub(super) async fn withdraw(&self, upload: &Upload, index: ChunkIndex, fence: Option<i64>) -> Result<()> {
+    pub(super) async fn withdraw(
+        &self,
+        upload: &Upload,
+        index: ChunkIndex,
+        fence: Option<i64>,
+    ) -> Result<()> {
         let now = self.clock.now();
         if let Withdrawn::Done { withdrawals } = self.sessions.withdraw(upload.id, index, fence, now).await? {
             self.fronts.rewind(upload.id, withdrawals);
@@ -227,7 +276,14 @@ impl UploadService {
     }
 
     /// What to tell a client whose body could not be taken.
-    async fn refuse_body(&self, upload: &Upload, span: Span, intake: &Intake, claim: &Claim, error: BlobError) -> Error {
+    async fn refuse_body(
+        &self,
+        upload: &Upload,
+        span: Span,
+        intake: &Intake,
+        claim: &Claim,
+        error: BlobError,
+    ) -> Error {
         if claim.cut().is_cancelled() {
             let now = self.clock.now();
             if let Ok(Some(upload)) = self.sessions.load(&upload.tenant, upload.id).await
@@ -256,7 +312,8 @@ fn acknowledge(upload: &Upload, receipt: &Receipt, counts: Counts) -> ChunkRecei
 }
 
 fn busy(id: UploadId, index: ChunkIndex) -> Error {
-    let detail = format!("another request is sending chunk {index} of upload `{id}`; try again when it is done");
+    let detail =
+        format!("another request is sending chunk {index} of upload `{id}`; try again when it is done");
     Error::new(Code::ChunkBusy, detail).retry_after(Duration::from_secs(1))
 }
 

@@ -67,15 +67,26 @@ impl UploadService {
     /// # Errors
     /// `UploadIncomplete` `{ missing, missing_count }`; `ChecksumMismatch` `{ …, chunks_replaceable }`: the
     /// session stays and chunks can be replaced; `UploadNotFound`, `UploadGone`.
-    pub async fn finalize(self: &Arc<Self>, who: &Principal, id: UploadId, declared: Option<Checksum>) -> Result<Finished> {
+    pub async fn finalize(
+        self: &Arc<Self>,
+        who: &Principal,
+        id: UploadId,
+        declared: Option<Checksum>,
+    ) -> Result<Finished> {
         who.require(Scope::Write)?;
         let (service, who) = (Arc::clone(self), who.clone());
         // On its own: a client that leaves does not stop it half-way.
-        let finishing = self.tasks.spawn("finalize", async move { service.finish_alone(&who, id, declared).await });
+        let finishing =
+            self.tasks.spawn("finalize", async move { service.finish_alone(&who, id, declared).await });
         finishing.await.map_err(|error| Error::internal("finalizing broke off", error))?
     }
 
-    async fn finish_alone(&self, who: &Principal, id: UploadId, declared: Option<Checksum>) -> Result<Finished> {
+    async fn finish_alone(
+        &self,
+        who: &Principal,
+        id: UploadId,
+        declared: Option<Checksum>,
+    ) -> Result<Finished> {
         let flight = self.flights.of(id);
         let turn = flight.lock().await;
         let finished = self.finish(who, id, declared).await;
@@ -105,7 +116,9 @@ impl UploadService {
             }
             FinishClaim::Ended(state) => {
                 let ended = Upload { state, ..upload };
-                return Err(plan::takes_chunks(&ended, self.clock.now()).err().unwrap_or_else(|| not_found(id)));
+                return Err(plan::takes_chunks(&ended, self.clock.now())
+                    .err()
+                    .unwrap_or_else(|| not_found(id)));
             }
             FinishClaim::Missing => return Err(not_found(id)),
         };
@@ -138,7 +151,9 @@ impl UploadService {
         let sha256 = if needs_sha256 { Some(self.fronts.finish(upload, fence).await?) } else { None };
         let digests = Digests { crc64, sha256 };
         for checksum in wanted.iter().flatten() {
-            checksum.expect(&digests.of(checksum.algorithm())).map_err(|error| error.with("chunks_replaceable", true))?;
+            checksum
+                .expect(&digests.of(checksum.algorithm()))
+                .map_err(|error| error.with("chunks_replaceable", true))?;
         }
         metrics::finalize_stage("digest", begun.elapsed());
         failpoint::hit("finish.after_digests");
@@ -146,7 +161,9 @@ impl UploadService {
         let begun = Instant::now();
         match self.store.complete(&upload.key, &upload.parts, upload.total_size, &tags).await {
             Ok(_) => {}
-            Err(error) if error.kind() == BlobErrorKind::Incomplete => return self.find_damage(upload, fence).await,
+            Err(error) if error.kind() == BlobErrorKind::Incomplete => {
+                return self.find_damage(upload, fence).await;
+            }
             Err(error) => return Err(error.into()),
         }
         metrics::finalize_stage("store", begun.elapsed());
@@ -219,7 +236,8 @@ impl UploadService {
                 self.settle(upload, receipt, Some(fence)).await?;
             }
         }
-        let detail = format!("chunks of upload `{}` were damaged in the store; send what is missing again", upload.id);
+        let detail =
+            format!("chunks of upload `{}` were damaged in the store; send what is missing again", upload.id);
         Err(Error::new(Code::UploadIncomplete, detail))
     }
 
@@ -237,11 +255,18 @@ impl UploadService {
             upload.chunk_count
         );
         let ranges: Vec<_> = missing.iter().map(|&(first, last)| vec![first, last]).collect();
-        Err(Error::new(Code::UploadIncomplete, detail).with("missing", ranges).with("missing_count", missing_count))
+        Err(Error::new(Code::UploadIncomplete, detail)
+            .with("missing", ranges)
+            .with("missing_count", missing_count))
     }
 
     /// Does `work` and keeps the claim alive meanwhile.
-    async fn while_renewing<T>(&self, id: UploadId, fence: i64, work: impl Future<Output = Result<T>>) -> Result<T> {
+    async fn while_renewing<T>(
+        &self,
+        id: UploadId,
+        fence: i64,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         let mut work = std::pin::pin!(work);
         let every: Duration = FINISH_CLAIM_TTL / 3;
         loop {

@@ -72,7 +72,12 @@ impl Lead {
 }
 
 impl Fronts {
-    pub(super) fn new(sessions: Sessions, store: Arc<dyn PartStore>, clock: Arc<dyn Clock>, tasks: Tasks) -> Self {
+    pub(super) fn new(
+        sessions: Sessions,
+        store: Arc<dyn PartStore>,
+        clock: Arc<dyn Clock>,
+        tasks: Tasks,
+    ) -> Self {
         Self { fronts: Arc::default(), sessions, store, clock, tasks }
     }
 
@@ -193,7 +198,12 @@ impl Fronts {
     }
 
     /// Hashes a chunk that is in the store; `None` if it is not what its receipt says.
-    async fn read_back(&self, upload: &Upload, receipt: &Receipt, mut sha256: Sha256State) -> Result<Option<Sha256State>> {
+    async fn read_back(
+        &self,
+        upload: &Upload,
+        receipt: &Receipt,
+        mut sha256: Sha256State,
+    ) -> Result<Option<Sha256State>> {
         let start = u64::from(receipt.index.get()) * upload.chunk_size;
         let Some(range) = ByteRange::new(start, start + receipt.size) else { return Ok(Some(sha256)) };
         let Some(mut bytes) = self.store.read_staged(&upload.key, &upload.parts, range).await? else {
@@ -212,7 +222,13 @@ impl Fronts {
 
     /// A chunk's bytes are not what its receipt says: it was withdrawn while it was read, or the store has
     /// damaged it. The latter is withdrawn here, so that the client is asked for it again.
-    async fn damaged(&self, upload: &Upload, receipt: &Receipt, seen: u64, fence: Option<i64>) -> Result<bool> {
+    async fn damaged(
+        &self,
+        upload: &Upload,
+        receipt: &Receipt,
+        seen: u64,
+        fence: Option<i64>,
+    ) -> Result<bool> {
         let current = self.sessions.load(&upload.tenant, upload.id).await?;
         if current.is_none_or(|current| current.withdrawals != seen) {
             self.rewind(upload.id, seen + 1);
@@ -228,7 +244,8 @@ impl Fronts {
         if let Withdrawn::Done { withdrawals } = withdrawn {
             self.rewind(upload.id, withdrawals);
         }
-        let detail = format!("chunk {index} of upload `{}` is damaged in the store; send it again", upload.id);
+        let detail =
+            format!("chunk {index} of upload `{}` is damaged in the store; send it again", upload.id);
         Err(Error::new(Code::UploadIncomplete, detail))
     }
 

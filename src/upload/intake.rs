@@ -41,18 +41,19 @@ impl Intake {
     ) -> (Self, ByteStream) {
         let taken = Taken { received: 0, hasher, sha256, waited: Duration::ZERO, hashed: Duration::ZERO };
         let taken = Arc::new(Mutex::new(taken));
-        let watched = stream::unfold((body, Arc::clone(&taken), cut.clone()), |(mut body, taken, cut)| async move {
-            let begun = Instant::now();
-            let frame = tokio::select! {
-                biased;
-                () = cut.cancelled() => Some(Err(StreamError::Cut("the upload has ended".to_owned()))),
-                frame = body.next() => frame,
-            }?;
-            if let Ok(bytes) = &frame {
-                taken.lock().unwrap_or_else(PoisonError::into_inner).take(bytes, begun.elapsed());
-            }
-            Some((frame, (body, taken, cut)))
-        });
+        let watched =
+            stream::unfold((body, Arc::clone(&taken), cut.clone()), |(mut body, taken, cut)| async move {
+                let begun = Instant::now();
+                let frame = tokio::select! {
+                    biased;
+                    () = cut.cancelled() => Some(Err(StreamError::Cut("the upload has ended".to_owned()))),
+                    frame = body.next() => frame,
+                }?;
+                if let Ok(bytes) = &frame {
+                    taken.lock().unwrap_or_else(PoisonError::into_inner).take(bytes, begun.elapsed());
+                }
+                Some((frame, (body, taken, cut)))
+            });
         (Self(taken), watched.boxed())
     }
 

@@ -147,7 +147,10 @@ impl UploadService {
             metadata::check_content_type(content_type)?;
         }
         if new.chunk_size == Some(0) {
-            return Err(Error::new(Code::InvalidRequest, "`chunk_size` must be at least 1; leave it out for ours"));
+            return Err(Error::new(
+                Code::InvalidRequest,
+                "`chunk_size` must be at least 1; leave it out for ours",
+            ));
         }
         if new.total_size > self.rules.max_file_bytes {
             return Err(plan::too_large(new.total_size, self.rules.max_file_bytes));
@@ -233,9 +236,8 @@ impl UploadService {
         let more = items.len() > limit as usize;
         items.truncate(limit as usize);
         let last = items.last().filter(|_| more);
-        let next_cursor = last.map(|last| {
-            page::encode_cursor(&format!("{} {}", last.created_at.as_micros(), last.id), &scope)
-        });
+        let next_cursor = last
+            .map(|last| page::encode_cursor(&format!("{} {}", last.created_at.as_micros(), last.id), &scope));
         let now = self.clock.now();
         for upload in &mut items {
             upload.state = plan::state_at(upload, now);
@@ -255,7 +257,8 @@ impl UploadService {
                 metrics::upload("aborted");
                 let service = Arc::clone(self);
                 // On its own, so that a client that leaves does not stop it half-way.
-                let clearing = self.tasks.spawn("clear aborted upload", async move { service.clear(&upload).await });
+                let clearing =
+                    self.tasks.spawn("clear aborted upload", async move { service.clear(&upload).await });
                 clearing.await.map_err(|error| Error::internal("the clean-up broke off", error))?
             }
             EndOutcome::Already(UploadState::Completed) => {
@@ -309,8 +312,8 @@ fn not_found(id: UploadId) -> Error {
 }
 
 fn read_position(position: &str) -> Result<(Timestamp, UploadId)> {
-    let parsed = position.split_once(' ').and_then(|(micros, id)| {
-        Some((Timestamp::from_micros(micros.parse().ok()?), id.parse().ok()?))
-    });
+    let parsed = position
+        .split_once(' ')
+        .and_then(|(micros, id)| Some((Timestamp::from_micros(micros.parse().ok()?), id.parse().ok()?)));
     parsed.ok_or_else(|| Error::new(Code::InvalidRequest, "`cursor` is not one of this list"))
 }

@@ -76,7 +76,12 @@ impl UploadService {
 
     /// Reads one chunk back. `true` if its bytes are what the receipt says; else it was withdrawn. `fence` is
     /// that of the caller's claim on the upload's end, if it has one.
-    pub(super) async fn settle(&self, upload: &Upload, receipt: &Receipt, fence: Option<i64>) -> Result<bool> {
+    pub(super) async fn settle(
+        &self,
+        upload: &Upload,
+        receipt: &Receipt,
+        fence: Option<i64>,
+    ) -> Result<bool> {
         if self.is_intact(upload, receipt).await? {
             self.sessions.vouch(upload.id, receipt).await?;
             return Ok(true);

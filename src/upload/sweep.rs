@@ -63,7 +63,9 @@ impl Sweeper {
         }
         let forgotten = uploads.sessions.forget_ended(now.minus(REMEMBERED), ENDS_PER_ROUND).await?;
         metrics::swept("forget", forgotten);
-        while uploads.sessions.forget_receipts(ROWS_AT_ONCE).await? > 0 && !uploads.tasks.stopping().is_cancelled() {}
+        while uploads.sessions.forget_receipts(ROWS_AT_ONCE).await? > 0
+            && !uploads.tasks.stopping().is_cancelled()
+        {}
         uploads.files.purge(now).await
     }
 
@@ -93,7 +95,8 @@ impl Sweeper {
                 watch.hold_until = uptime + GRACE_AFTER_JUMP.min(self.uploads.rules.idle_ttl);
                 tracing::warn!(
                     jump_seconds = jump.as_secs(),
-                    "the clock was set forward by {} s: nothing expires for a while", jump.as_secs()
+                    "the clock was set forward by {} s: nothing expires for a while",
+                    jump.as_secs()
                 );
             }
         }

@@ -13,7 +13,9 @@ use crate::base::digest::Checksum;
 use crate::base::metadata::Metadata;
 use crate::base::{BlobKey, PartsId, Result, TenantId, Timestamp, UploadId, crc};
 
-pub use self::ends::{EndOutcome, EndState, FinishClaim, break_finish_claims, claim_finish, complete, delete, end};
+pub use self::ends::{
+    EndOutcome, EndState, FinishClaim, break_finish_claims, claim_finish, complete, delete, end,
+};
 pub use self::ends::{release_finish, renew_finish};
 pub use self::row::{Protocol, UploadState};
 pub(super) use self::row::{UploadRow, upload_columns};

@@ -49,7 +49,12 @@ pub fn too_large(total_size: u64, max_bytes: u64) -> Error {
 ///
 /// # Errors
 /// `UploadGone`, `UploadFinalized` (see [`takes_chunks`]), `ChunkOutOfRange`, `ChunkSizeMismatch`.
-pub fn check_chunk(upload: &Upload, index: ChunkIndex, announced: Option<u64>, now: Timestamp) -> Result<Span> {
+pub fn check_chunk(
+    upload: &Upload,
+    index: ChunkIndex,
+    announced: Option<u64>,
+    now: Timestamp,
+) -> Result<Span> {
     takes_chunks(upload, now)?;
     let Some(span) = span(upload, index) else {
         let detail = match upload.chunk_count {
@@ -73,7 +78,9 @@ pub fn size_mismatch(upload: &Upload, span: Span, received: u64) -> Error {
         span.len,
         if received > span.len { "at least " } else { "" },
     );
-    Error::new(Code::ChunkSizeMismatch, detail).with("expected_size", span.len).with("received_size", received)
+    Error::new(Code::ChunkSizeMismatch, detail)
+        .with("expected_size", span.len)
+        .with("received_size", received)
 }
 
 /// Where chunk `index` belongs; `None` past the end.
