@@ -77,7 +77,7 @@ async fn check_after(point: &str, left: Left, root: &Path) {
     assert_eq!(names(&root.join("tmp")), [""; 0], "{point}");
     match left {
         Left::Some | Left::All => {
-            assert_eq!(strays, [upload.parts.clone()], "{point}");
+            assert_eq!(strays, std::slice::from_ref(&upload.parts), "{point}");
             upload.assert_invisible().await;
             if matches!(left, Left::Some) {
                 upload.write(1).await;
