@@ -78,19 +78,27 @@ pub trait BlobStore: Send + Sync + fmt::Debug {
     /// The backend's name, for logs and metrics.
     fn name(&self) -> &'static str;
 
-    /// Stores `body` under `key`, all or nothing, in place of what was there. `size` if it is known.
+    /// Stores `body` under `key`, all or nothing, in place of what was there; `size` if it is known.
+    ///
+    /// A key must not be a folder of another one (`a` and `a/b`).
+    ///
+    /// # Errors
+    /// [`BlobErrorKind::BodyCut`] or [`BlobErrorKind::BodyTooLong`] if the body has not `size` bytes.
     async fn put(&self, key: &BlobKey, body: ByteStream, size: Option<u64>) -> BlobResult<BlobMeta>;
 
-    /// Opens a blob; `range` must lie within it.
+    /// Opens a blob; `range` must lie within it, anything else is an error.
+    ///
+    /// What is read is the blob that was opened, even if it is replaced or deleted meanwhile.
     async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> BlobResult<Option<Blob>>;
 
     /// What is known of a blob.
     async fn head(&self, key: &BlobKey) -> BlobResult<Option<BlobMeta>>;
 
-    /// Removes a blob; fine if there is none.
+    /// Removes a blob; fine if there is none. It does not come back after a loss of power.
     async fn delete(&self, key: &BlobKey) -> BlobResult<()>;
 
-    /// All blobs whose key begins with `prefix` (whole segments), in no particular order.
+    /// All blobs below the folder `prefix` (`""`: all), in no particular order. Not a snapshot: what is put or
+    /// deleted meanwhile may be in it or not.
     async fn list(&self, prefix: &str) -> BlobResult<BoxStream<'static, BlobResult<BlobMeta>>>;
 
     /// How many bytes it will still take before its reserve is touched; `None` if it knows no bound.
@@ -109,8 +117,15 @@ pub trait PartStore: BlobStore {
     /// Stores one part. Reads `body` to its end; fails if it brings more than `span.len` bytes.
     ///
     /// The caller makes sure that nobody else writes this span, and counts the part only when this returned and
-    /// the bytes were what they should be. When dropped in the middle, the span's bytes are anything.
-    /// Whether the part is `synced` is decided by the store's durability.
+    /// the bytes were what they should be. Fewer bytes are taken: the caller compares. When dropped in the
+    /// middle, the span's bytes are anything. Whether the part is `synced` is decided by the store's durability.
+    ///
+    /// A write that was abandoned meanwhile may succeed all the same, to nowhere: only the journal knows.
+    ///
+    /// # Errors
+    /// [`BlobErrorKind::BodyTooLong`], and nothing behind the span was touched; [`BlobErrorKind::Full`], if
+    /// possible before the body is read; `Body…` kinds as the body says; [`BlobErrorKind::Internal`] once the
+    /// blob is complete, or the store has lost bytes of it.
     async fn write(
         &self,
         key: &BlobKey,
@@ -127,10 +142,14 @@ pub trait PartStore: BlobStore {
         range: ByteRange,
     ) -> BlobResult<Option<ByteStream>>;
 
-    /// Makes the blob of `size` bytes visible, atomically. Can be repeated: done already is done.
+    /// Makes the blob of `size` bytes visible, atomically. Can be repeated, also at once: done already is done.
+    ///
+    /// The caller makes sure that all parts are there and that nobody writes any more. Staged bytes from `size`
+    /// on belong to no part (of a body that was cut) and are dropped. It goes on when the caller is dropped.
     ///
     /// # Errors
-    /// [`BlobErrorKind::Incomplete`] if the staged bytes are fewer than `size`; then nothing has changed.
+    /// [`BlobErrorKind::Incomplete`] if the staged bytes are fewer than `size`, [`BlobErrorKind::Internal`] while
+    /// somebody writes, or for good once the store has lost bytes; then nothing has changed.
     async fn complete(
         &self,
         key: &BlobKey,

@@ -43,8 +43,12 @@ impl OpenFiles {
             *used = now;
             return Arc::clone(staging);
         }
-        let oldest = if files.by_name.len() < OPEN_MAX { None } else { files.oldest_idle() };
-        let closed = oldest.and_then(|name| files.by_name.remove(&name));
+        // Two for one: after a rush of more uploads than that it becomes fewer again.
+        let mut closed = Vec::new();
+        while files.by_name.len() >= OPEN_MAX && closed.len() < 2 {
+            let Some(oldest) = files.oldest_idle() else { break };
+            closed.extend(files.by_name.remove(&oldest));
+        }
         let staging = Arc::new(Staging::new(name.clone(), Arc::clone(&self.shared)));
         files.by_name.insert(name.clone(), (Arc::clone(&staging), now));
         drop(files);

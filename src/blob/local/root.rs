@@ -70,6 +70,8 @@ impl Root {
         if durability != Durability::None {
             flush_folder(path)?;
         }
+        // The folder itself may be new.
+        root.flush_entry(path)?;
         Ok(root)
     }
 

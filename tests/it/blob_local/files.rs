@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{Home, names, options};
 use crate::suites::part_store::Upload;
-use crate::suites::{bytes, endless_body, key};
+use crate::suites::{body, bytes, endless_body, key};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_owner_is_refused() {
@@ -197,4 +197,22 @@ async fn room_is_taken_ahead_and_given_back() {
     home.store.complete(&key, &parts, 1_000, &[]).await.unwrap();
     assert!(allocated("blobs/ahead/1") < 1 << 20, "{}", allocated("blobs/ahead/1"));
     assert_eq!(names(&home.path("staging")), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn parts_are_written_by_many_threads() {
+    for durability in [Durability::None, Durability::Finalize, Durability::Chunk] {
+        let home = Home::with(durability).await;
+        let upload = Upload::begin(&home.store, "threads", 40).await;
+        let mut writers = tokio::task::JoinSet::new();
+        for index in (0..40).rev() {
+            let (store, key, parts) = (home.store.clone(), upload.key.clone(), upload.parts.clone());
+            let (span, part) = (upload.span(index), body(&upload.part(index), 16 << 10));
+            writers.spawn(async move { store.write(&key, &parts, span, part).await.unwrap() });
+        }
+        let tags = writers.join_all().await;
+        assert!(tags.iter().all(|tag| tag.synced == (durability == Durability::Chunk)));
+        upload.complete(&tags).await.unwrap();
+        upload.assert_complete().await;
+    }
 }
