@@ -1,9 +1,9 @@
 //! Blobs in a folder of this machine: one file each, put together in place from parts.
 //!
 //! A part is written where it belongs in one sparse staging file per upload; completing it is a flush, a rename
-//! and a flush of the folder, however large it is. Each file here is one idea: [`root`] the folder and its
-//! owner, [`space`] room on the disk, [`receive`] bytes in, [`read`] bytes out, [`staging`] one upload's file,
-//! [`open_files`] those in use, [`finish`] completing and removing, [`list`] the walk.
+//! and a flush of the folder, however large it is. Each file here is one idea: `root` the folder and its
+//! owner, `space` room on the disk, `receive` bytes in, `read` bytes out, `staging` one upload's file,
+//! `open_files` those in use, `finish` completing and removing, `list` the walk.
 //!
 //! Needs tokio's multi-thread runtime: bytes are written and read on the worker that has them in its cache.
 
@@ -178,7 +178,8 @@ impl BlobStore for LocalStore {
     async fn put(&self, key: &BlobKey, body: ByteStream, size: Option<u64>) -> BlobResult<BlobMeta> {
         let (file, temporary) = in_place(|| self.shared.root.temporary_file())?;
         let ahead = size.map_or(Ahead::Nothing, |size| Ahead::Blocks { size });
-        let target = Target::new(file, Arc::clone(&self.shared.space), ahead, Writeback::Never);
+        let writeback = Writeback::before(self.shared.durability);
+        let target = Target::new(file, Arc::clone(&self.shared.space), ahead, writeback);
         let written = target.receive(0, size.unwrap_or(u64::MAX), body).await?.bytes;
         if size.is_some_and(|size| size != written) {
             let context = format!("{written} bytes came for `{key}`, {size:?} were announced");

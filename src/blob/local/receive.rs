@@ -16,6 +16,7 @@ use super::space::{Ahead, Allocation, BLOCK_BYTES, Space};
 use super::writeback;
 use crate::base::ByteStream;
 use crate::blob::{BlobError, BlobErrorKind, BlobResult};
+use crate::config::Durability;
 
 /// A batch is written when it has this many bytes: large enough that the calls cost little, small enough for a
 /// core's second-level cache.
@@ -32,6 +33,16 @@ pub(super) enum Writeback {
     Early,
     /// No: when the kernel likes.
     Never,
+}
+
+impl Writeback {
+    /// What fits to when the bytes are forced to the disk.
+    pub(super) fn before(durability: Durability) -> Self {
+        match durability {
+            Durability::None => Self::Never,
+            Durability::Finalize | Durability::Chunk => Self::Early,
+        }
+    }
 }
 
 /// A file that bytes come into, from any number of bodies at once.

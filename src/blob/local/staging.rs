@@ -162,10 +162,7 @@ impl Staging {
             return Err(root::wrong(format!("the staging file `{}` is not a file", self.name.as_str())));
         }
         let ahead = size.map_or(Ahead::Span, |size| Ahead::Blocks { size });
-        let writeback = match self.shared.durability {
-            Durability::None => Writeback::Never,
-            Durability::Finalize | Durability::Chunk => Writeback::Early,
-        };
+        let writeback = Writeback::before(self.shared.durability);
         Ok(self.target.get_or_init(|| Target::new(file, Arc::clone(&self.shared.space), ahead, writeback)))
     }
 
