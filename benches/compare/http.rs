@@ -9,7 +9,7 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::{Result, fail};
+use crate::{Result, fail, interrupt};
 
 /// No single system call waits longer; the slowest thing waited for is the finalize of 10 GiB.
 const SYSCALL_TIMEOUT: Duration = Duration::from_mins(1);
@@ -235,6 +235,7 @@ impl Connection {
     }
 
     fn check_deadline(&self) -> Result<()> {
+        interrupt::check()?;
         if Instant::now() < self.deadline {
             return Ok(());
         }

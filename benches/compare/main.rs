@@ -9,6 +9,7 @@
 mod download;
 mod goals;
 mod http;
+mod interrupt;
 mod payload;
 mod process;
 mod report;
@@ -91,16 +92,22 @@ fn compare(flags: &Flags) -> Result<Results> {
         peers: peers_folder(flags)?.canonicalize()?,
         runs: flags.dir.canonicalize()?,
     };
+    interrupt::listen()?;
     let payload = Payload::new();
     let mut results = Results::default();
+    let mut report = String::new();
     for scenario in chosen_scenarios(flags) {
         measure(scenario, flags, &places, &payload, &mut results)?;
+        // After each scenario, so that a run that is cut off leaves what it knew.
+        report = report::markdown(&results, &places, flags.rounds);
+        if let Some(path) = &flags.out {
+            fs::write(path, &report)?;
+        }
+        if interrupt::check().is_err() {
+            break;
+        }
     }
-    let report = report::markdown(&results, &places, flags.rounds);
     println!("{report}");
-    if let Some(path) = &flags.out {
-        fs::write(path, &report)?;
-    }
     Ok(results)
 }
 
@@ -122,11 +129,17 @@ fn measure(
             if results.failures.iter().any(|(at, failed, _)| *at == scenario && failed == kind) {
                 continue;
             }
-            eprintln!("{} round {}: {}", scenario.name(), round + 1, kind.name());
+            if interrupt::check().is_err() {
+                return Ok(());
+            }
+            eprint!("{} round {}: {} ", scenario.name(), round + 1, kind.name());
             match scenario::run(scenario, *kind, places, payload) {
-                Ok(sample) => results.samples.entry((scenario, *kind)).or_default().push(sample),
+                Ok(sample) => {
+                    eprintln!("{:.2?}", sample.elapsed);
+                    results.samples.entry((scenario, *kind)).or_default().push(sample);
+                }
                 Err(error) => {
-                    eprintln!("  failed: {error}");
+                    eprintln!("failed: {error}");
                     results.failures.push((scenario, *kind, error.to_string()));
                 }
             }
