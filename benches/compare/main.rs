@@ -64,16 +64,21 @@ struct Flags {
     /// Write the report here as well.
     #[arg(long)]
     out: Option<PathBuf>,
-    /// Given by `cargo bench`.
+    /// Measure; without it nothing happens.
+    #[arg(long)]
+    run: bool,
+    /// `cargo bench` hands this and its filter to every bench.
     #[arg(long, hide = true)]
     bench: bool,
+    #[arg(hide = true)]
+    filter: Vec<String>,
 }
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
-    if !flags.bench {
-        // `cargo test --all-targets` starts benches too; half an hour of load is not what it means.
-        println!("nothing measured: run `make bench-compare`, or `cargo bench --bench compare`");
+    if !flags.run {
+        // `cargo bench` and `cargo test --all-targets` start this too; half an hour of load is not what they mean.
+        println!("compare: nothing measured, that is what `make bench-compare` does");
         return ExitCode::SUCCESS;
     }
     match compare(&flags) {

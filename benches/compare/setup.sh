@@ -8,7 +8,7 @@
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-peers=${CIFRA_BENCH_PEERS:-$HOME/.cache/cifra/peers}
+peers=${CIFRA_CACHE:-$HOME/.cache/cifra}/peers
 rustus_version=0.5.10
 mkdir -p "$peers/tus-node"
 
