@@ -7,6 +7,8 @@ pub mod failpoint;
 pub mod metrics;
 pub mod tasks;
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::TryInitError;
 use tracing_subscriber::{fmt, layer::SubscriberExt, util::SubscriberInitExt};
@@ -22,10 +24,11 @@ use crate::config::LogFormat;
 pub fn start_logging(format: LogFormat, filter: &str) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| format!("log.level `{filter}`: {error}"))?;
     let registry = tracing_subscriber::registry().with(filter);
+    let colors = std::io::stderr().is_terminal();
     let started: Result<(), TryInitError> = match format {
-        LogFormat::Text => {
-            registry.with(fmt::layer().with_writer(std::io::stderr).with_target(false)).try_init()
-        }
+        LogFormat::Text => registry
+            .with(fmt::layer().with_writer(std::io::stderr).with_ansi(colors).with_target(false))
+            .try_init(),
         LogFormat::Json => {
             let layer = fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
             registry.with(layer).try_init()

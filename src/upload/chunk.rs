@@ -138,14 +138,12 @@ impl UploadService {
         let sha256 = lead.as_ref().map(|lead| lead.sha256.clone());
         let (intake, body) = Intake::watch(chunk.body, ChunkHasher::new(chunk.declared), sha256, claim.cut());
         failpoint::hit("chunk.before_write");
-        let begun = Instant::now();
         let written = self.store.write(&upload.key, &upload.parts, span, body).await;
         let tag = match written {
             Ok(tag) => tag,
             Err(error) => return Err(self.refuse_body(&upload, span, &intake, &claim, error).await),
         };
         let taken = intake.finish();
-        taken.report_write(begun.elapsed());
         if taken.received != span.len {
             return Err(plan::size_mismatch(&upload, span, taken.received));
         }

@@ -73,11 +73,6 @@ impl Intake {
 }
 
 impl Taken {
-    /// Of the `elapsed` time that the store took, what was not waiting or hashing was writing.
-    pub(super) fn report_write(&self, elapsed: Duration) {
-        metrics::chunk_stage(ChunkStage::Write, elapsed.saturating_sub(self.waited + self.hashed));
-    }
-
     fn take(&mut self, bytes: &Bytes, waited: Duration) {
         let begun = Instant::now();
         self.received += bytes.len() as u64;
