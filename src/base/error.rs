@@ -145,7 +145,7 @@ impl Class {
     fn default_retry_after(self) -> Option<Duration> {
         match self {
             Self::Unavailable => Some(Duration::from_secs(1)),
-            Self::StorageFull => Some(Duration::from_secs(60)),
+            Self::StorageFull => Some(Duration::from_mins(1)),
             _ => None,
         }
     }

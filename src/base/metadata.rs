@@ -47,6 +47,9 @@ impl Metadata {
     }
 
     /// As the database keeps it.
+    ///
+    /// # Panics
+    /// Never: a map of strings is JSON.
     pub fn to_json(&self) -> String {
         serde_json::to_string(&self.0).expect("INVARIANT: a map of strings is JSON")
     }

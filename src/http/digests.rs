@@ -2,7 +2,7 @@
 //!
 //! Only reading what a client declared; whether it holds is checked where the bytes pass.
 
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
@@ -25,7 +25,7 @@ pub(super) fn declared(headers: &HeaderMap) -> Result<Vec<Declared>> {
         let declared = bytes.and_then(|bytes| Declared::new(Algorithm::Crc64Nvme, &bytes));
         add(&mut all, declared.ok_or_else(|| invalid("X-Checksum-Crc64nvme is not the base64 of 8 bytes"))?)?;
     }
-    let lines: Vec<&[u8]> = headers.get_all(CONTENT_DIGEST).iter().map(|line| line.as_bytes()).collect();
+    let lines: Vec<&[u8]> = headers.get_all(CONTENT_DIGEST).iter().map(HeaderValue::as_bytes).collect();
     if !lines.is_empty() {
         let mut known = false;
         // Each member on its own: a dictionary would silently let the last of two equal names win.

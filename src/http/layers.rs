@@ -52,6 +52,7 @@ pub(super) async fn around(request: Request, next: Next) -> Response {
 }
 
 /// A handler's panic is a bug of ours: the client gets a 500, the log gets what the panic said.
+#[expect(clippy::needless_pass_by_value, reason = "the layer that calls it gives the panic away")]
 pub(super) fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let what = panic.downcast_ref::<String>().map(String::as_str);
     let what = what.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");

@@ -29,7 +29,7 @@ const RECEIPTS_AT_ONCE: u32 = 64;
 /// The fronts of all uploads on their way.
 #[derive(Clone)]
 pub(super) struct Fronts {
-    fronts: Arc<Mutex<HashMap<UploadId, Front>>>,
+    by_upload: Arc<Mutex<HashMap<UploadId, Front>>>,
     sessions: Sessions,
     store: Arc<dyn PartStore>,
     clock: Arc<dyn Clock>,
@@ -78,7 +78,7 @@ impl Fronts {
         clock: Arc<dyn Clock>,
         tasks: Tasks,
     ) -> Self {
-        Self { fronts: Arc::default(), sessions, store, clock, tasks }
+        Self { by_upload: Arc::default(), sessions, store, clock, tasks }
     }
 
     /// A new upload: its front is at its start.
@@ -290,6 +290,6 @@ impl Fronts {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<UploadId, Front>> {
-        self.fronts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.by_upload.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -16,12 +16,12 @@ const ENDS_PER_ROUND: u32 = 200;
 /// At most this many rows are dropped in one transaction, so that no receipt waits for long.
 const ROWS_AT_ONCE: u32 = 2_000;
 /// Aborted and expired uploads are remembered this long, so that their clients learn what happened.
-const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
+const REMEMBERED: Duration = Duration::from_hours(24);
 /// A wall clock that ran this much further than time did was set by somebody.
-const CLOCK_JUMP: Duration = Duration::from_secs(60);
+const CLOCK_JUMP: Duration = Duration::from_mins(1);
 /// After the clock was set forward nothing expires for this long (or the idle time, if that is shorter):
 /// clients that are alive are heard of in the meantime, and their sessions live on.
-const GRACE_AFTER_JUMP: Duration = Duration::from_secs(60 * 60);
+const GRACE_AFTER_JUMP: Duration = Duration::from_hours(1);
 
 /// Sweeps, round by round.
 #[derive(Debug)]

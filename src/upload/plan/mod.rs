@@ -25,6 +25,9 @@ pub struct Cut {
 ///
 /// # Errors
 /// `FileTooLarge` `{ max_bytes }` if it cannot be cut: more than the largest parts times their number.
+///
+/// # Panics
+/// Never: the chunks are made large enough for their number.
 pub fn cut(total_size: u64, wish: u64, limits: PartLimits) -> Result<Cut> {
     let most = limits.max_bytes.saturating_mul(u64::from(limits.count_max));
     if total_size > most {

@@ -34,7 +34,7 @@ fn upload(total_size: u64, chunk_size: u64, state: UploadState) -> Upload {
         metadata: Metadata::default(),
         created_at: NOW,
         updated_at: NOW,
-        expires_at: NOW.plus(Duration::from_secs(60)),
+        expires_at: NOW.plus(Duration::from_mins(1)),
         ended_at: None,
         error: None,
         finish_fence: 0,
@@ -114,7 +114,7 @@ fn a_session_whose_time_is_over_has_expired_before_the_sweeper_comes() {
 
 #[test]
 fn a_session_lives_on_with_each_receipt_but_not_for_ever() {
-    let hour = Duration::from_secs(3600);
+    let hour = Duration::from_hours(1);
     assert_eq!(expires_at(NOW, NOW.plus(hour), hour, hour * 5), NOW.plus(hour * 2));
     assert_eq!(expires_at(NOW, NOW.plus(hour * 4), hour * 3, hour * 5), NOW.plus(hour * 5));
 }
