@@ -6,7 +6,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test soak lint audit bench bench-compare setup
+.PHONY: help run install test soak lint audit bench bench-compare setup
 # Two cargo runs at once would only wait for each other's lock.
 .NOTPARALLEL:
 
@@ -19,6 +19,7 @@ export PATH := $(CIFRA_CACHE)/tools/bin:$(PATH):$(HOME)/.cargo/bin
 # Where `make run` keeps its data; empty: where the configuration says, by default ./data.
 DATA ?=
 ARGS ?=
+PREFIX ?= /usr/local
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +28,11 @@ run: ## Build and start the service; data in ./data (DATA=folder), Ctrl-C stops 
 	@scripts/setup.sh build
 	cargo build --locked --release --bin cifra
 	@$(if $(DATA),CIFRA__SERVER__DATA_DIR="$$(realpath -m -- "$(DATA)")") exec "$(CARGO_TARGET_DIR)/release/cifra" serve $(ARGS)
+
+install: ## Build and put the binary into PREFIX/bin (PREFIX=/usr/local)
+	@scripts/setup.sh build
+	cargo build --locked --release --bin cifra
+	install -D -m 755 "$(CARGO_TARGET_DIR)/release/cifra" "$(PREFIX)/bin/cifra"
 
 test: ## Run all tests but the long ones (ARGS=name runs some)
 	@scripts/setup.sh build test

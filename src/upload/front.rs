@@ -172,6 +172,9 @@ impl Fronts {
     /// front moved.
     async fn step(&self, upload: &Upload, fence: Option<i64>) -> Result<bool> {
         let front = self.load(upload).await?;
+        if front.offset >= upload.total_size {
+            return Ok(false);
+        }
         let first = u32::try_from(front.offset / upload.chunk_size).unwrap_or(u32::MAX);
         let receipts = self.sessions.receipts(upload.id, first, RECEIPTS_AT_ONCE).await?;
         let Front { mut sha256, mut offset, withdrawals, .. } = front;
