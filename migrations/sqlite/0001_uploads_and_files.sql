@@ -58,6 +58,7 @@ CREATE TABLE cifra_uploads (
 CREATE INDEX cifra_uploads_newest ON cifra_uploads (tenant_id, created_at, id);
 CREATE INDEX cifra_uploads_newest_in_state ON cifra_uploads (tenant_id, state, created_at, id);
 CREATE INDEX cifra_uploads_store ON cifra_uploads (store, state);
+CREATE INDEX cifra_uploads_staged ON cifra_uploads (store, parts_id);
 CREATE INDEX cifra_uploads_uncleared ON cifra_uploads (store, ended_at)
     WHERE state IN ('aborted', 'expired') AND bytes_cleared = FALSE;
 CREATE INDEX cifra_uploads_journal ON cifra_uploads (ended_at)

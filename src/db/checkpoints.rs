@@ -3,6 +3,7 @@
 
 use super::conn::{Conn, on};
 use super::error::{number, to_row};
+use super::parts;
 use crate::base::{Result, UploadId};
 
 /// A hash in the middle of its work.
@@ -36,10 +37,10 @@ pub async fn latest(c: &mut Conn, id: UploadId, at_most: u64) -> Result<Option<C
 /// Keeps a checkpoint, if no receipt was withdrawn since the upload's count of withdrawals was `withdrawals` and
 /// the upload has not ended. `false` if not: then the hash may have seen bytes that do not count any more.
 pub async fn put(c: &mut Conn, id: UploadId, checkpoint: &Checkpoint, withdrawals: u64) -> Result<bool> {
-    // Changes nothing, but is a lock on PostgreSQL: a withdrawal waits until the checkpoint is there to be removed.
-    const LOCK: &str = "
-        UPDATE cifra_uploads
-        SET withdrawals = withdrawals
+    // On PostgreSQL a withdrawal waits for this lock until the checkpoint is there to be removed.
+    const STILL: &str = "
+        SELECT COUNT(*)
+        FROM cifra_uploads
         WHERE id = $1
           AND withdrawals = $2
           AND state IN ('receiving', 'finalizing')
@@ -50,13 +51,13 @@ pub async fn put(c: &mut Conn, id: UploadId, checkpoint: &Checkpoint, withdrawal
         ON CONFLICT (upload_id, front_bytes) DO UPDATE SET state = excluded.state
     ";
     let (withdrawals, offset) = (to_row(withdrawals)?, to_row(checkpoint.offset)?);
-    let locked = on!(c, c => sqlx::query(LOCK)
+    parts::lock(c, id).await?;
+    let still: i64 = on!(c, c => sqlx::query_scalar(STILL)
         .bind(id)
         .bind(withdrawals)
-        .execute(&mut *c)
-        .await
-        .map(|done| done.rows_affected()))?;
-    if locked == 0 {
+        .fetch_one(&mut *c)
+        .await)?;
+    if still == 0 {
         return Ok(false);
     }
     on!(c, c => sqlx::query(PUT)

@@ -5,4 +5,6 @@ mod blob_local;
 mod child;
 mod cli;
 mod client;
+mod db;
+mod harness;
 mod suites;

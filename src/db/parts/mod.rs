@@ -1,8 +1,7 @@
 //! Table `cifra_upload_parts`: the journal. A row is the receipt of a chunk; its commit is the acknowledgement.
 //!
-//! The counters in the upload's row move in the same transaction. Every change begins with an UPDATE of that row,
-//! which is its lock on PostgreSQL: changes of one upload happen one after the other, and finishing it is one of
-//! them. [`scan`] reads many receipts at once and removes those of ended uploads.
+//! The counters in the upload's row move in the same transaction. Every change begins with a lock on that row
+//! (PostgreSQL): changes of one upload happen one after the other, and claiming its end is one of them. [`scan`] reads many receipts at once and removes those of ended uploads.
 
 mod scan;
 
@@ -156,52 +155,74 @@ pub async fn record(
     now: Timestamp,
     expires_at: Timestamp,
 ) -> Result<Recorded> {
-    const COUNT: &str = "
-        UPDATE cifra_uploads
-        SET received_bytes = received_bytes + $3, received_chunks = received_chunks + 1, updated_at = $4,
-            expires_at = $5
-        WHERE id = $1
-          AND state = 'receiving'
-          AND NOT EXISTS (SELECT 1 FROM cifra_upload_parts WHERE upload_id = $1 AND chunk_index = $2)
-        RETURNING received_bytes, received_chunks
-    ";
-    const INSERT: &str = "
-        INSERT INTO cifra_upload_parts (upload_id, chunk_index, size, crc64, etag, synced, boot, received_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-        ON CONFLICT DO NOTHING
-    ";
     let (index, size) = (i64::from(receipt.index.get()), to_row(receipt.size)?);
-    let counts: Option<(i64, i64)> = on!(c, c => sqlx::query_as(COUNT)
-        .bind(id)
-        .bind(index)
-        .bind(size)
-        .bind(now)
-        .bind(expires_at)
-        .fetch_optional(&mut *c)
-        .await)?;
+    let counts = match c {
+        Conn::Sqlite(c) => {
+            let insert = sqlx::query(INSERT).bind(id).bind(index).bind(size).bind(receipt.crc64.to_i64());
+            let insert = insert.bind(&receipt.etag).bind(receipt.synced).bind(receipt.boot);
+            let inserted = insert.bind(receipt.received_at).execute(&mut **c).await?.rows_affected();
+            if inserted == 0 {
+                None
+            } else {
+                let count = sqlx::query_as(COUNT).bind(id).bind(size).bind(now).bind(expires_at);
+                Some(count.fetch_one(&mut **c).await?)
+            }
+        }
+        Conn::Postgres(c) => {
+            let both = sqlx::query_as(INSERT_AND_COUNT).bind(id).bind(index).bind(size);
+            let both = both.bind(receipt.crc64.to_i64()).bind(&receipt.etag).bind(receipt.synced);
+            let both = both.bind(receipt.boot).bind(receipt.received_at).bind(now).bind(expires_at);
+            both.fetch_optional(&mut **c).await?
+        }
+    };
     let Some((received_bytes, received_chunks)) = counts else { return why_not(c, id, index).await };
-    let inserted = on!(c, c => sqlx::query(INSERT)
-        .bind(id)
-        .bind(index)
-        .bind(size)
-        .bind(receipt.crc64.to_i64())
-        .bind(&receipt.etag)
-        .bind(receipt.synced)
-        .bind(receipt.boot)
-        .bind(receipt.received_at)
-        .execute(&mut *c)
-        .await
-        .map(|done| done.rows_affected()))?;
-    if inserted == 0 {
-        // PostgreSQL looked for the receipt in a snapshot from before it waited for the other sender's commit.
-        discount(c, id, size, now).await?;
-        return Ok(Recorded::Duplicate);
-    }
     Ok(Recorded::Counted(Counts {
         received_bytes: number("cifra_uploads", id, received_bytes)?,
         received_chunks: number("cifra_uploads", id, received_chunks)?,
     }))
 }
+
+/// SQLite has one writer: nothing changes between this and [`COUNT`].
+const INSERT: &str = "
+    INSERT INTO cifra_upload_parts (upload_id, chunk_index, size, crc64, etag, synced, boot, received_at)
+    SELECT $1, $2, $3, $4, $5, $6, $7, $8
+    FROM cifra_uploads
+    WHERE id = $1
+      AND state = 'receiving'
+    ON CONFLICT DO NOTHING
+";
+
+const COUNT: &str = "
+    UPDATE cifra_uploads
+    SET received_bytes = received_bytes + $2, received_chunks = received_chunks + 1, updated_at = $3,
+        expires_at = $4
+    WHERE id = $1
+    RETURNING received_bytes, received_chunks
+";
+
+/// PostgreSQL: the same in one statement, which first takes the lock that all changes of an upload begin with.
+/// It waits there for changes under way, and goes on with the row (and the journal) as they left it.
+const INSERT_AND_COUNT: &str = "
+    WITH upload AS (
+        SELECT id
+        FROM cifra_uploads
+        WHERE id = $1
+          AND state = 'receiving'
+        FOR NO KEY UPDATE
+    ), receipt AS (
+        INSERT INTO cifra_upload_parts (upload_id, chunk_index, size, crc64, etag, synced, boot, received_at)
+        SELECT id, $2, $3, $4, $5, $6, $7, $8
+        FROM upload
+        ON CONFLICT DO NOTHING
+        RETURNING size
+    )
+    UPDATE cifra_uploads
+    SET received_bytes = received_bytes + receipt.size, received_chunks = received_chunks + 1, updated_at = $9,
+        expires_at = $10
+    FROM receipt
+    WHERE id = $1
+    RETURNING received_bytes, received_chunks
+";
 
 async fn why_not(c: &mut Conn, id: UploadId, index: i64) -> Result<Recorded> {
     Ok(match look(c, id, index).await? {
@@ -236,15 +257,6 @@ async fn look(c: &mut Conn, id: UploadId, index: i64) -> Result<Option<Look>> {
     Ok(Some(Look { state, fence, exists }))
 }
 
-async fn discount(c: &mut Conn, id: UploadId, size: i64, now: Timestamp) -> Result<()> {
-    const DISCOUNT: &str = "
-        UPDATE cifra_uploads
-        SET received_bytes = received_bytes - $2, received_chunks = received_chunks - 1, updated_at = $3
-        WHERE id = $1
-    ";
-    Ok(on!(c, c => sqlx::query(DISCOUNT).bind(id).bind(size).bind(now).execute(&mut *c).await.map(drop))?)
-}
-
 /// Takes a receipt back: the chunk is missing again, and so are the checkpoints that had seen its bytes.
 ///
 /// While the upload is `receiving`, or by the holder of the claim on finishing it, who shows its `fence`.
@@ -255,19 +267,24 @@ pub async fn withdraw(
     fence: Option<i64>,
     now: Timestamp,
 ) -> Result<Withdrawn> {
-    const COUNT: &str = "
-        UPDATE cifra_uploads
-        SET withdrawals = withdrawals + 1, updated_at = $4
-        WHERE id = $1
-          AND (state = 'receiving' OR (state = 'finalizing' AND finish_fence = $3))
-          AND EXISTS (SELECT 1 FROM cifra_upload_parts WHERE upload_id = $1 AND chunk_index = $2)
-        RETURNING withdrawals, chunk_size
-    ";
     const DELETE: &str = "
         DELETE FROM cifra_upload_parts
         WHERE upload_id = $1
           AND chunk_index = $2
+          AND EXISTS (
+            SELECT 1
+            FROM cifra_uploads
+            WHERE id = $1
+              AND (state = 'receiving' OR (state = 'finalizing' AND finish_fence = $3))
+          )
         RETURNING size
+    ";
+    const COUNT: &str = "
+        UPDATE cifra_uploads
+        SET received_bytes = received_bytes - $2, received_chunks = received_chunks - 1,
+            withdrawals = withdrawals + 1, updated_at = $3
+        WHERE id = $1
+        RETURNING withdrawals, chunk_size
     ";
     const REWIND: &str = "
         DELETE FROM cifra_upload_checkpoints
@@ -275,33 +292,43 @@ pub async fn withdraw(
           AND front_bytes > $2
     ";
     let row_index = i64::from(index.get());
-    let counted: Option<(i64, i64)> = on!(c, c => sqlx::query_as(COUNT)
+    lock(c, id).await?;
+    let delete = on!(c, c => sqlx::query_scalar(DELETE)
         .bind(id)
         .bind(row_index)
         .bind(fence)
-        .bind(now)
         .fetch_optional(&mut *c)
-        .await)?;
-    let Some((withdrawals, chunk_size)) = counted else {
+        .await);
+    let size: Option<i64> = delete?;
+    let Some(size) = size else {
         return Ok(match look(c, id, row_index).await? {
             None => Withdrawn::Missing,
-            Some(Look { state: UploadState::Receiving, .. }) => Withdrawn::NoReceipt,
-            Some(Look { state: UploadState::Finalizing, fence: now, .. }) if Some(now) == fence => {
+            Some(Look { exists: false, state: UploadState::Receiving, .. }) => Withdrawn::NoReceipt,
+            Some(Look { exists: false, state: UploadState::Finalizing, fence: now, .. })
+                if fence == Some(now) =>
+            {
                 Withdrawn::NoReceipt
             }
             Some(Look { state, .. }) => Withdrawn::Refused(state),
         });
     };
-    let size: Option<i64> = on!(c, c => sqlx::query_scalar(DELETE)
+    let (withdrawals, chunk_size): (i64, i64) = on!(c, c => sqlx::query_as(COUNT)
         .bind(id)
-        .bind(row_index)
-        .fetch_optional(&mut *c)
+        .bind(size)
+        .bind(now)
+        .fetch_one(&mut *c)
         .await)?;
-    // PostgreSQL: somebody else withdrew it while this waited. The count of withdrawals may be one too high, which
-    // costs a checkpoint, not more.
-    let Some(size) = size else { return Ok(Withdrawn::NoReceipt) };
-    discount(c, id, size, now).await?;
     let start = row_index.saturating_mul(chunk_size);
     on!(c, c => sqlx::query(REWIND).bind(id).bind(start).execute(&mut *c).await.map(drop))?;
     Ok(Withdrawn::Done { withdrawals: number("cifra_uploads", id, withdrawals)? })
+}
+
+/// PostgreSQL: waits for changes of this upload that are under way and keeps others waiting. The statements
+/// after it see what those before have left. SQLite has one writer.
+pub(super) async fn lock(c: &mut Conn, id: UploadId) -> Result<()> {
+    const LOCK: &str = "SELECT 1 FROM cifra_uploads WHERE id = $1 FOR NO KEY UPDATE";
+    if let Conn::Postgres(c) = c {
+        sqlx::query(LOCK).bind(id).execute(&mut **c).await?;
+    }
+    Ok(())
 }

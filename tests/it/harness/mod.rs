@@ -1,0 +1,4 @@
+//! What tests stand on: private servers and databases of their own.
+
+pub(crate) mod databases;
+pub(crate) mod postgres;
