@@ -97,7 +97,7 @@ impl Db {
         }
     }
 
-    /// Brings the schema up to date. Can be repeated, and run by several processes at once.
+    /// Brings the schema up to date. Can be repeated; on PostgreSQL several processes may do it at once.
     ///
     /// # Errors
     /// `Internal` with a sentence for the operator, if a newer version has used the database.

@@ -155,7 +155,7 @@ impl Server {
     /// Waits for a job and takes what came with it.
     async fn wait(&mut self) -> Option<VecDeque<Job>> {
         loop {
-            let open = !self.closing.is_cancelled();
+            let open = !self.receipts.is_closed();
             let job = tokio::select! {
                 biased;
                 Some(job) = self.receipts.recv() => job,
