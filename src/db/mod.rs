@@ -117,7 +117,7 @@ impl Db {
         match self {
             Self::Sqlite(db) => {
                 let mut reader =
-                    tokio::time::timeout_at(patience, db.reader()).await.map_err(|_| too_slow())??;
+                    tokio::time::timeout_at(patience, db.reader()).await.map_err(|_| no_reader())??;
                 if let Ok(answer) = tokio::time::timeout_at(patience, f(reader.conn())).await {
                     return answer;
                 }
@@ -216,6 +216,10 @@ async fn received<T>(answer: oneshot::Receiver<Result<T>>) -> Result<T> {
 
 fn too_slow() -> Error {
     Error::unavailable("the database did not answer in time", "no answer within 4 s")
+}
+
+fn no_reader() -> Error {
+    Error::unavailable("the database did not answer in time", "no connection for reading within 4 s")
 }
 
 fn overloaded() -> Error {

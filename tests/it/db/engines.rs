@@ -72,14 +72,15 @@ async fn a_slow_statement_is_a_warning_with_its_text_and_time() {
         let statement = move |db: Db, marker: &'static str| async move {
             read(&db, move |c| {
                 Box::pin(async move {
-                    Ok(match c {
+                    match c {
                         Conn::Sqlite(c) => {
                             sqlx::query(marker).bind(secret).execute(&mut **c).await.map(drop)?;
                         }
                         Conn::Postgres(c) => {
                             sqlx::query(marker).bind(secret).execute(&mut **c).await.map(drop)?;
                         }
-                    })
+                    }
+                    Ok(())
                 })
             })
             .await;

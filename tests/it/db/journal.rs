@@ -15,7 +15,7 @@ async fn withdraw(db: &Db, id: UploadId, index: u32, fence: Option<i64>) -> With
 }
 
 async fn counts(db: &Db, id: UploadId) -> (u64, u32) {
-    let upload = get(db, id).await.unwrap();
+    let upload = get(db, id).await.expect("the upload");
     (upload.received_bytes, upload.received_chunks)
 }
 

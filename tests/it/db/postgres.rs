@@ -11,6 +11,15 @@ use super::{a_receipt, get, inserted, read, record};
 use crate::harness::databases::{TestDb, options};
 use crate::harness::postgres::PostgresServer;
 
+/// How many other connections sleep.
+const SLEEPING: &str = "SELECT COUNT(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()
+      AND wait_event = 'PgSleep'";
+
+/// Ends all other connections.
+const CUT: &str = "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()";
+
 /// A statement of one number.
 async fn number(db: &Db, text: &'static str) -> i64 {
     read(db, move |c| {
@@ -37,14 +46,9 @@ async fn a_lost_connection_is_unavailable_and_the_next_call_works() {
         })
         .await
     });
-    const SLEEPING: &str = "SELECT COUNT(*) FROM pg_stat_activity
-        WHERE datname = current_database() AND query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()
-          AND wait_event = 'PgSleep'";
     while number(&other, SLEEPING).await == 0 {
         tokio::task::yield_now().await;
     }
-    const CUT: &str = "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity
-        WHERE datname = current_database() AND pid <> pg_backend_pid()";
     assert!(number(&other, CUT).await > 0);
     let error = cut.await.unwrap().unwrap_err();
     assert_eq!(error.code(), Code::Unavailable, "{error}");

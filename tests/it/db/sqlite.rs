@@ -54,10 +54,10 @@ async fn a_damaged_page_hurts_its_own_rows_only() {
     let test = TestDb::sqlite().await;
     let mut uploads = Vec::new();
     for number in 0..60 {
-        let text = "x".repeat(3000); // a row a page
+        let filler = "x".repeat(3000); // a row a page
         let upload = Upload {
             filename: format!("file number {number} of many"),
-            metadata: metadata(&[("text", &text)]),
+            metadata: metadata(&[("text", &filler)]),
             ..an_upload(number)
         };
         insert(&test.db, &upload).await;

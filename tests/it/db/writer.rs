@@ -41,13 +41,13 @@ impl Gate {
 
     /// Waits until the writer stands in it.
     async fn entered(&self) {
-        self.entered.acquire().await.unwrap().forget();
+        self.entered.acquire().await.expect("the gate").forget();
     }
 
     /// Lets the writer go on.
     async fn open(self) {
         self.open.add_permits(1);
-        self.job.await.unwrap().unwrap();
+        self.job.await.expect("the gate").expect("a write");
     }
 
     async fn closed(test: &TestDb) -> Self {
@@ -70,7 +70,7 @@ async fn start(test: &TestDb, id: UploadId, index: u32) -> JoinHandle<Result<Rec
             std::task::Poll::Pending => write.await,
         }
     });
-    queued.await.unwrap();
+    queued.await.expect("the task polls it");
     task
 }
 
