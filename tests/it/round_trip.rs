@@ -59,7 +59,7 @@ impl Serve {
         Some(answer)
     }
 
-    /// How many chunks were sent to this process.
+    /// How many chunks this process has answered.
     fn chunks_received(&self) -> u64 {
         let metrics = self.get("/metrics").unwrap_or_default();
         let chunks = metrics.lines().filter(|line| {
@@ -149,9 +149,9 @@ fn a_killed_client_sends_only_the_rest() {
     child.kill().unwrap();
     child.wait().unwrap();
     let printed = serve.done(folder.path(), &["upload", "a.bin"]);
-    // The chunk that was on its way when the client died may have come twice.
+    // The chunk that was on its way when the client died may have come twice, or once without being answered.
     let sent = serve.chunks_received();
-    assert!((CHUNKS..=CHUNKS + 1).contains(&sent), "{sent} chunks were sent, the file has {CHUNKS}");
+    assert!((CHUNKS - 1..=CHUNKS + 1).contains(&sent), "{sent} chunks were answered, the file has {CHUNKS}");
     serve.expect_content(folder.path(), &printed, &content);
 }
 
