@@ -162,8 +162,11 @@ impl App {
         stop.await;
         tracing::info!("stopping: requests that are being answered may finish");
         let ended = tasks.finish(shutdown_timeout).await;
-        db.close().await;
-        db_tasks.finish(DATABASE_WAIT_MAX).await && ended
+        let closed = tokio::time::timeout(DATABASE_WAIT_MAX, async {
+            db.close().await;
+            db_tasks.finish(DATABASE_WAIT_MAX).await
+        });
+        closed.await.unwrap_or(false) && ended
     }
 }
 

@@ -20,7 +20,7 @@ Examples:
   cifra download 0198c5f0-7c1e-7d2a-9b3f-2f1d0e5a6b7c -o film.mkv
   cifra download 0198c5f0-7c1e-7d2a-9b3f-2f1d0e5a6b7c -o - | tar -x
 
-While it is on its way the file is called FILE.part; run the same command again after an interruption and it goes
+While it is on its way the file is called FILE.part; run the same command again after an interruption and it goes \
 on from there. FILE appears only when every byte is verified against the file's checksum.";
 
 /// Download a file

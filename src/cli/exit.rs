@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::output;
 use crate::client::{self, Kind};
 
-/// The codes, as the help tells them.
+/// The codes and the variables, as the help tells them.
 pub(super) const HELP: &str = "\
 Exit codes:
   0  done
@@ -14,7 +14,13 @@ Exit codes:
   3  not found
   4  refused by the server
   5  conflict: something else is there, or the file changed meanwhile
-  6  unavailable: the server is away or too busy; the same command may succeed later";
+  6  unavailable: the server is away or too busy; the same command may succeed later
+
+Environment:
+  CIFRA_SERVER        the server of upload, download, info and health
+  CIFRA_API_KEY       the key for it; CIFRA_API_KEY_FILE names a file that has it
+  CIFRA_CONFIG        the configuration file of serve, config and health
+  CIFRA__SECTION__KEY overrides a key of that file";
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

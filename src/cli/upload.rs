@@ -23,7 +23,8 @@ Examples:
   CIFRA_API_KEY_FILE=~/.cifra-key cifra upload --parallel 8 backup.tar
 
 Prints a line for each file: its id, the URL of its bytes, its path. With --json: the file's record.
-An interrupted upload (Ctrl-C, a crash, a server away for longer than --retry-for) goes on when the same command
+
+An interrupted upload (Ctrl-C, a crash, a server away for longer than --retry-for) goes on when the same command \
 is run again: the unchanged file is recognized by its path, size, modification time and inode.";
 
 /// Upload files, and folders with everything below them

@@ -7,4 +7,5 @@ mod cli;
 mod client;
 mod db;
 mod harness;
+mod round_trip;
 mod suites;
