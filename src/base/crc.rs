@@ -53,6 +53,42 @@ impl fmt::Display for Crc64 {
     }
 }
 
+/// Puts checksums of pieces together that all have the same length, but perhaps the last.
+///
+/// The same as [`Crc64::then`], which computes its operator anew for every call (60 µs, most of the time that a
+/// file of many small chunks took to finalize). The operator is linear: what it does to each of the 64 bits is
+/// computed once, and a checksum's bits are added up.
+#[derive(Debug, Clone)]
+pub struct Crc64Joiner {
+    piece_len: u64,
+    shifted_bits: [u64; 64],
+    sum: Crc64,
+}
+
+impl Crc64Joiner {
+    /// For pieces of `piece_len` bytes.
+    pub fn new(piece_len: u64) -> Self {
+        let shifted_bits = std::array::from_fn(|bit| Crc64(1 << bit).then(Crc64::EMPTY, piece_len).0);
+        Self { piece_len, shifted_bits, sum: Crc64::EMPTY }
+    }
+
+    /// Adds the next piece, of `len` bytes.
+    pub fn add(&mut self, piece: Crc64, len: u64) {
+        if len != self.piece_len {
+            self.sum = self.sum.then(piece, len);
+            return;
+        }
+        let bits = (0..64).filter(|bit| self.sum.0 >> bit & 1 == 1);
+        let shifted = bits.fold(0, |shifted, bit| shifted ^ self.shifted_bits[bit]);
+        self.sum = Crc64(shifted ^ piece.0);
+    }
+
+    /// The checksum of all pieces so far.
+    pub fn finish(&self) -> Crc64 {
+        self.sum
+    }
+}
+
 /// Computes a [`Crc64`] of bytes that come in pieces.
 #[derive(Debug, Clone)]
 pub struct Crc64Hasher(crc_fast::Digest);

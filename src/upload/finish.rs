@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::plan::{self};
 use super::{MISSING_RANGES_MAX, UploadService, not_found};
-use crate::base::crc::Crc64;
+use crate::base::crc::{Crc64, Crc64Joiner};
 use crate::base::digest::{Algorithm, Checksum};
 use crate::base::principal::Scope;
 use crate::base::{Code, Error, Principal, Result, UploadId};
@@ -202,15 +202,15 @@ impl UploadService {
 
     /// The whole file's CRC from its chunks', and what the store said of them.
     async fn combine(&self, upload: &Upload) -> Result<(Crc64, Vec<PartTag>)> {
-        let (mut crc64, mut next, mut tags) = (Crc64::EMPTY, 0, Vec::new());
+        let (mut whole, mut next, mut tags) = (Crc64Joiner::new(upload.chunk_size), 0, Vec::new());
         while next < upload.chunk_count {
             let receipts = self.sessions.receipts(upload.id, next, RECEIPTS_AT_ONCE).await?;
             let before = next;
-            for Receipt { index, size, crc64: chunk, etag, synced, .. } in receipts {
+            for Receipt { index, size, crc64, etag, synced, .. } in receipts {
                 if index.get() != next {
                     break;
                 }
-                crc64 = crc64.then(chunk, size);
+                whole.add(crc64, size);
                 if etag.is_some() {
                     tags.push(PartTag { etag, synced });
                 }
@@ -221,7 +221,7 @@ impl UploadService {
                 return Err(Error::new(Code::UploadIncomplete, detail));
             }
         }
-        Ok((crc64, tags))
+        Ok((whole.finish(), tags))
     }
 
     /// The store has fewer bytes than the receipts say: every chunk is read back, damaged ones are withdrawn.

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::base::crc;
+use crate::base::crc::{self, Crc64Joiner};
 
 #[test]
 fn crc64nvme_has_its_catalogued_check_value() {
@@ -64,6 +64,13 @@ proptest! {
     fn chunks_crcs_combine_to_the_files(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..12)) {
         let combined = chunks.iter().fold(Crc64::EMPTY, |sum, chunk| sum.then(crc::of(chunk), chunk.len() as u64));
         prop_assert_eq!(combined, crc::of(&chunks.concat()));
+    }
+
+    #[test]
+    fn pieces_of_one_length_join_to_the_whole(bytes in prop::collection::vec(any::<u8>(), 0..2_000), len in 1_usize..300) {
+        let mut joiner = Crc64Joiner::new(len as u64);
+        bytes.chunks(len).for_each(|piece| joiner.add(crc::of(piece), piece.len() as u64));
+        prop_assert_eq!(joiner.finish(), crc::of(&bytes));
     }
 
     #[test]

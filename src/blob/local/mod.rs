@@ -20,7 +20,7 @@ mod staging;
 mod tests;
 mod writeback;
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -190,7 +190,14 @@ impl BlobStore for LocalStore {
     }
 
     async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> BlobResult<Option<Blob>> {
-        let Some((file, meta)) = in_place(|| self.open_blob(key))? else { return Ok(None) };
+        let path = self.shared.root.blob(key);
+        let opened = match root::open_cached(&path) {
+            Some(file) => Some(file),
+            None => in_place(|| root::open_existing(&path))?,
+        };
+        let Some(file) = opened else { return Ok(None) };
+        let metadata = file.metadata().map_err(|error| root::at("reading", &path, error))?;
+        let Some(meta) = finish::blob(&path, key, &metadata)? else { return Ok(None) };
         let range = match range {
             Some(range) if range.end() > meta.size => {
                 let context = format!("`{key}` has {} bytes, {range:?} was asked for", meta.size);
@@ -309,20 +316,6 @@ impl PartStore for LocalStore {
         let staging = self.files.of(&StagedName::parse(parts)?);
         let (shared, files, key) = (Arc::clone(&self.shared), Arc::clone(&self.files), key.clone());
         off_worker(move || finish::abandon(&shared, &files, &staging, &key)).await
-    }
-}
-
-impl LocalStore {
-    /// A blob's file, open for reading.
-    fn open_blob(&self, key: &BlobKey) -> BlobResult<Option<(File, BlobMeta)>> {
-        let path = self.shared.root.blob(key);
-        let file = match root::open(OpenOptions::new().read(true), &path) {
-            Ok(file) => file,
-            Err(error) if root::is_missing(&error) => return Ok(None),
-            Err(error) => return Err(root::at("opening", &path, error)),
-        };
-        let metadata = file.metadata().map_err(|error| root::at("reading", &path, error))?;
-        Ok(finish::blob(&path, key, &metadata)?.map(|meta| (file, meta)))
     }
 }
 

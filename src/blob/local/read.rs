@@ -5,10 +5,12 @@
 
 use std::fmt;
 use std::fs::File;
+use std::io::IoSliceMut;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use rustix::io::{Errno, ReadWriteFlags};
 
 use super::receive::in_place;
 use crate::base::stream::StreamError;
@@ -72,38 +74,78 @@ where
     let state = (source, range.start(), range.end(), buffers);
     futures_util::stream::unfold(Some(state), |state| async {
         let (source, position, end, buffers) = state.filter(|(_, position, end, _)| position < end)?;
-        match in_place(|| read(source.as_ref(), position, end, &buffers)) {
+        // What is in the page cache is copied at once; only for what is not does the worker let its tasks go.
+        let mut answer = read(source.as_ref(), position, end, &buffers, Wait::Never);
+        if matches!(answer, Err(Failure::WouldWait)) {
+            answer = in_place(|| read(source.as_ref(), position, end, &buffers, Wait::ForDisk));
+        }
+        match answer {
             Ok(bytes) => {
                 let next = position + bytes.len() as u64;
                 Some((Ok(bytes), Some((source, next, end, buffers))))
             }
-            Err(error) => Some((Err(error), None)),
+            Err(failure) => Some((Err(failure.into()), None)),
         }
     })
     .boxed()
 }
 
-fn read(file: &File, position: u64, end: u64, buffers: &Arc<Buffers>) -> Result<Bytes, StreamError> {
+/// Whether a read may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    /// No: only what is in the page cache is read.
+    Never,
+    /// Yes.
+    ForDisk,
+}
+
+/// Why nothing was read.
+#[derive(Debug)]
+enum Failure {
+    /// The bytes are not in the page cache; or nobody can say whether they are.
+    WouldWait,
+    /// Anything else.
+    Read(String),
+}
+
+impl From<Failure> for StreamError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::WouldWait => Self::Failed("the disk did not answer".to_owned()),
+            Failure::Read(why) => Self::Failed(why),
+        }
+    }
+}
+
+fn read(file: &File, position: u64, end: u64, buffers: &Arc<Buffers>, wait: Wait) -> Result<Bytes, Failure> {
     let wanted = usize::try_from(end - position).unwrap_or(READ_BYTES).min(READ_BYTES);
     if wanted <= SMALL_BYTES {
         let mut bytes = vec![0; wanted];
-        let count = read_at(file, &mut bytes, position)?;
+        let count = read_at(file, &mut bytes, position, wait)?;
         bytes.truncate(count);
         return Ok(bytes.into());
     }
     let mut buffer = buffers.take();
-    buffer.len = read_at(file, &mut buffer.bytes[..wanted], position)?;
+    buffer.len = read_at(file, &mut buffer.bytes[..wanted], position, wait)?;
     Ok(Bytes::from_owner(buffer))
 }
 
 /// At least one byte.
-fn read_at(file: &File, into: &mut [u8], position: u64) -> Result<usize, StreamError> {
+fn read_at(file: &File, into: &mut [u8], position: u64, wait: Wait) -> Result<usize, Failure> {
+    // A filesystem that does not know the flag refuses it: OPNOTSUPP.
+    let flags = match wait {
+        Wait::Never => ReadWriteFlags::NOWAIT,
+        Wait::ForDisk => ReadWriteFlags::empty(),
+    };
     loop {
-        match rustix::io::pread(file, &mut *into, position) {
-            Ok(0) => return Err(StreamError::Failed(format!("the file ends at {position}, too early"))),
+        match rustix::io::preadv2(file, &mut [IoSliceMut::new(into)], position, flags) {
+            Ok(0) => return Err(Failure::Read(format!("the file ends at {position}, too early"))),
             Ok(count) => return Ok(count),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(StreamError::Failed(format!("reading at {position}: {error}"))),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS) if wait == Wait::Never => {
+                return Err(Failure::WouldWait);
+            }
+            Err(error) => return Err(Failure::Read(format!("reading at {position}: {error}"))),
         }
     }
 }

@@ -261,6 +261,22 @@ pub(super) fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     options.mode(0o640).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
 }
 
+/// Opens a file to be read, `None` if there is none. Blocks shortly.
+pub(super) fn open_existing(path: &Path) -> BlobResult<Option<File>> {
+    match open(OpenOptions::new().read(true), path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) => Err(at("opening", path, error)),
+    }
+}
+
+/// [`open_existing`] if the kernel can do it without asking the disk; else `None`, which says nothing.
+pub(super) fn open_cached(path: &Path) -> Option<File> {
+    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED).ok().map(File::from)
+}
+
 /// Removes a file; fine if there is none.
 pub(super) fn remove(path: &Path) -> BlobResult<()> {
     match fs::remove_file(path) {

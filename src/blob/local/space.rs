@@ -102,6 +102,12 @@ impl Allocation {
         Self { ahead, blocks: Mutex::new(HashSet::new()) }
     }
 
+    /// Whether room for all of `range` was made before.
+    pub(super) fn covers(&self, range: &Range<u64>) -> bool {
+        let blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        (range.start / BLOCK_BYTES..range.end.div_ceil(BLOCK_BYTES)).all(|block| blocks.contains(&block))
+    }
+
     /// Makes room for `range`, and ahead of it. Blocks. Allocating again what was allocated is cheap.
     ///
     /// # Errors

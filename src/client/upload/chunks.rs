@@ -14,7 +14,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::plan::{Layout, Work, indexes};
 use super::source::{Chunk, Source};
 use super::{HASHERS, Session, Uploader, blocking};
-use crate::base::crc::Crc64;
+use crate::base::crc::{Crc64, Crc64Joiner};
 use crate::base::{ChunkIndex, UploadId};
 use crate::client::{Event, Observer, Result};
 
@@ -43,9 +43,11 @@ impl Checksums {
     /// The whole file's checksum; `None` while a chunk's is unknown.
     pub(super) fn combined(&self, layout: &Layout) -> Option<Crc64> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        (0..layout.chunk_count()).zip(all.iter()).try_fold(Crc64::EMPTY, |whole, (index, crc)| {
-            crc.map(|crc| whole.then(crc, layout.range(index).len()))
-        })
+        let mut whole = Crc64Joiner::new(layout.chunk_size());
+        for (index, crc) in (0..layout.chunk_count()).zip(all.iter()) {
+            whole.add((*crc)?, layout.range(index).len());
+        }
+        Some(whole.finish())
     }
 }
 

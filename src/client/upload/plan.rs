@@ -35,6 +35,11 @@ impl Layout {
         Ok(Self { total_size, chunk_size, chunk_count })
     }
 
+    /// Bytes of each chunk but the last.
+    pub(super) fn chunk_size(&self) -> u64 {
+        self.chunk_size
+    }
+
     /// How many chunks there are.
     pub(super) fn chunk_count(&self) -> u32 {
         self.chunk_count
