@@ -47,6 +47,13 @@ use crate::config::{Durability, MinFree};
 use crate::telemetry::failpoint;
 use crate::telemetry::metrics::{ChunkStage, chunk_stage};
 
+/// Smaller chunks would cost more in receipts than in bytes.
+const CHUNK_BYTES_MIN: u64 = 64 << 10;
+/// A larger chunk would be too much to send again.
+const CHUNK_BYTES_MAX: u64 = 1 << 30;
+/// So many receipts are read in a second or two when an upload is finished.
+const CHUNKS_MAX: u32 = 1_000_000;
+
 /// How a local store is opened.
 #[derive(Debug, Clone)]
 pub struct LocalOptions {
@@ -165,7 +172,7 @@ impl LocalStore {
 
     /// What lies under `key`, if it is a blob. Blocks shortly.
     fn find(&self, key: &BlobKey) -> BlobResult<Option<BlobMeta>> {
-        finish::find(&self.shared.root, key)
+        self.shared.root.believe(finish::find(&self.shared.root, key))
     }
 }
 
@@ -193,7 +200,7 @@ impl BlobStore for LocalStore {
         let path = self.shared.root.blob(key);
         let opened = match root::open_cached(&path) {
             Some(file) => Some(file),
-            None => in_place(|| root::open_existing(&path))?,
+            None => in_place(|| self.shared.root.believe(root::open_existing(&path)))?,
         };
         let Some(file) = opened else { return Ok(None) };
         let metadata = file.metadata().map_err(|error| root::at("reading", &path, error))?;
@@ -221,7 +228,11 @@ impl BlobStore for LocalStore {
 
     async fn delete(&self, key: &BlobKey) -> BlobResult<()> {
         let (shared, key) = (Arc::clone(&self.shared), key.clone());
-        off_worker(move || finish::delete(&shared, &key)).await
+        off_worker(move || {
+            shared.root.require_present()?;
+            finish::delete(&shared, &key)
+        })
+        .await
     }
 
     async fn list(&self, prefix: &str) -> BlobResult<BoxStream<'static, BlobResult<BlobMeta>>> {
@@ -235,14 +246,18 @@ impl BlobStore for LocalStore {
     }
 
     async fn available(&self) -> BlobResult<Option<u64>> {
-        in_place(|| self.shared.space.available()).map(Some)
+        in_place(|| {
+            self.shared.root.require_present()?;
+            self.shared.space.available()
+        })
+        .map(Some)
     }
 }
 
 #[async_trait]
 impl PartStore for LocalStore {
     fn limits(&self) -> PartLimits {
-        PartLimits { min_bytes: 1, max_bytes: u64::MAX, count_max: u32::MAX }
+        PartLimits { min_bytes: CHUNK_BYTES_MIN, max_bytes: CHUNK_BYTES_MAX, count_max: CHUNKS_MAX }
     }
 
     async fn begin(&self, key: &BlobKey, size: Option<u64>) -> BlobResult<PartsId> {
@@ -309,13 +324,21 @@ impl PartStore for LocalStore {
     ) -> BlobResult<BlobMeta> {
         let staging = self.files.of(&StagedName::parse(parts)?);
         let (shared, files, key) = (Arc::clone(&self.shared), Arc::clone(&self.files), key.clone());
-        off_worker(move || finish::complete(&shared, &files, &staging, &key, size)).await
+        off_worker(move || {
+            shared.root.require_present()?;
+            finish::complete(&shared, &files, &staging, &key, size)
+        })
+        .await
     }
 
     async fn abandon(&self, key: &BlobKey, parts: &PartsId) -> BlobResult<()> {
         let staging = self.files.of(&StagedName::parse(parts)?);
         let (shared, files, key) = (Arc::clone(&self.shared), Arc::clone(&self.files), key.clone());
-        off_worker(move || finish::abandon(&shared, &files, &staging, &key)).await
+        off_worker(move || {
+            shared.root.require_present()?;
+            finish::abandon(&shared, &files, &staging, &key)
+        })
+        .await
     }
 }
 

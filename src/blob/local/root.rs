@@ -33,7 +33,7 @@ pub(super) struct Root {
     durability: Durability,
     lasting: Mutex<HashSet<PathBuf>>,
     /// Dropping it lets go of the lock.
-    _lock: File,
+    lock: File,
 }
 
 impl Root {
@@ -44,8 +44,7 @@ impl Root {
     pub(super) fn open(path: &Path, durability: Durability) -> BlobResult<Self> {
         make_folder(path)?;
         let lock = take_lock(path)?;
-        let root =
-            Self { path: path.to_owned(), durability, lasting: Mutex::new(HashSet::new()), _lock: lock };
+        let root = Self { path: path.to_owned(), durability, lasting: Mutex::new(HashSet::new()), lock };
         for folder in [root.staging(), root.temporary(), root.blobs()] {
             make_folder(&folder)?;
         }
@@ -73,6 +72,30 @@ impl Root {
         // The folder itself may be new.
         root.flush_entry(path)?;
         Ok(root)
+    }
+
+    /// Whether the folder is still where it was: not unmounted, moved away or replaced.
+    ///
+    /// # Errors
+    /// `Unavailable` if it is not.
+    pub(super) fn require_present(&self) -> BlobResult<()> {
+        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let held = self.lock.metadata().map_err(|error| BlobError::io("looking at the lock", error))?;
+        match fs::symlink_metadata(self.path.join("lock")).map(identity) {
+            Ok(found) if found == identity(held) => Ok(()),
+            _ => {
+                let context = format!("the store's folder `{}` is not where it was", self.path.display());
+                Err(BlobError::new(BlobErrorKind::Unavailable, context))
+            }
+        }
+    }
+
+    /// `outcome`, unless it was nothing or an error because the folder is away: then that is the error.
+    pub(super) fn believe<T>(&self, outcome: BlobResult<Option<T>>) -> BlobResult<Option<T>> {
+        if !matches!(outcome, Ok(Some(_))) {
+            self.require_present()?;
+        }
+        outcome
     }
 
     /// Where uploads on their way lie.
