@@ -76,6 +76,13 @@ pub(super) fn render(response: &mut Response, error: &Error, path: &str, request
     if let Some(delay) = error.retry_delay() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(delay.as_secs().max(1)));
     }
+    if code.class() == Class::RangeNotSatisfiable
+        && let Some(size) = error.members().get("size").and_then(Value::as_u64)
+        && let Ok(value) = HeaderValue::from_str(&format!("bytes */{size}"))
+    {
+        // RFC 9110 15.5.17: so that the client can ask for a range that is there.
+        headers.insert(header::CONTENT_RANGE, value);
+    }
     if code.class() == Class::TimedOut {
         // RFC 9110 15.5.9: the rest of the request will not be waited for.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
