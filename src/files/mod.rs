@@ -13,7 +13,7 @@ use crate::base::{
     ByteRange, ByteStream, Clock, Code, Error, FileId, Principal, Result, Timestamp, UploadId, stream,
 };
 use crate::blob::{BlobKey, BlobStore};
-use crate::db::{Commit, Db, Urgency, blob_deletions, files, uploads};
+use crate::db::{Db, Urgency, blob_deletions, files, uploads};
 use crate::telemetry::{Tasks, failpoint, metrics};
 
 pub use crate::db::files::File;
@@ -83,12 +83,12 @@ impl FileService {
     /// Deletes the file: its record at once and durably, its bytes right after.
     ///
     /// # Errors
-    /// `FileNotFound`.
+    /// `FileNotFound`; `Unavailable` when the database does not answer: it may still happen, ask again.
     pub async fn delete(self: &Arc<Self>, who: &Principal, id: FileId) -> Result<()> {
         who.require(Scope::Write)?;
         let (tenant, now) = (who.tenant().clone(), self.clock.now());
         failpoint::hit("delete.before_commit");
-        let deleted = self.db.write_to_the_end(Urgency::Normal, Commit::Durable, move |c| {
+        let deleted = self.db.write_durable(Urgency::Normal, move |c| {
             let tenant = tenant.clone();
             Box::pin(async move {
                 let Some((store, key)) = files::delete(c, &tenant, id).await? else { return Ok(None) };

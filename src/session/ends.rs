@@ -71,7 +71,7 @@ impl Sessions {
             .await
     }
 
-    /// Ends a session without a file.
+    /// Ends a session without a file. Without an answer it may still happen: then its bytes are the sweeper's.
     pub async fn end(
         &self,
         tenant: &TenantId,
@@ -81,7 +81,7 @@ impl Sessions {
     ) -> Result<EndOutcome> {
         let tenant = tenant.clone();
         self.db
-            .write_to_the_end(Urgency::Normal, Commit::Durable, move |c| {
+            .write_durable(Urgency::Normal, move |c| {
                 let tenant = tenant.clone();
                 Box::pin(async move { uploads::end(c, Some(&tenant), id, to, now).await })
             })

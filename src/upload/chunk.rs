@@ -253,7 +253,12 @@ impl UploadService {
         let withdrawing = self.tasks.spawn("withdraw chunk", async move {
             service.withdraw(&upload, index, None).await.map(|()| claim)
         });
-        withdrawing.await.map_err(|error| Error::internal("withdrawing broke off", error))?
+        match tokio::time::timeout(JOURNAL_WAIT_MAX, withdrawing).await {
+            Ok(joined) => joined.map_err(|error| Error::internal("withdrawing broke off", error))?,
+            Err(elapsed) => {
+                Err(Error::unavailable("the database does not answer; send the chunk again", elapsed))
+            }
+        }
     }
 
     /// Takes a receipt back, and the file's SHA-256 with it. `fence` is that of the caller's claim on the
