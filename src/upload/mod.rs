@@ -221,7 +221,7 @@ impl UploadService {
     /// The tenant's uploads, newest first; completed, aborted and expired ones too, while they are remembered.
     ///
     /// # Errors
-    /// `InvalidRequest` for a cursor of another list.
+    /// `InvalidRequest` for a cursor of another list, and for more pairs of metadata than an upload can have.
     pub async fn list(
         &self,
         who: &Principal,
@@ -230,7 +230,11 @@ impl UploadService {
         cursor: Option<&str>,
     ) -> Result<Page<Upload>> {
         who.require(Scope::Read)?;
-        let scope = format!("uploads {} {filter:?}", who.tenant());
+        if filter.metadata.len() > metadata::KEYS_MAX {
+            let detail = format!("at most {} pairs of metadata can be asked for", metadata::KEYS_MAX);
+            return Err(Error::new(Code::InvalidRequest, detail));
+        }
+        let (scope, state) = (format!("uploads {} {filter:?}", who.tenant()), filter.state);
         let after = cursor.map(|cursor| read_position(&page::decode_cursor(cursor, &scope)?)).transpose()?;
         let mut items = self.sessions.list(who.tenant(), filter, after, limit + 1).await?;
         let more = items.len() > limit as usize;
@@ -242,6 +246,8 @@ impl UploadService {
         for upload in &mut items {
             upload.state = plan::state_at(upload, now);
         }
+        // One whose time is over since the sweeper came is not what was asked for: a page may have fewer items.
+        items.retain(|upload| state.is_none_or(|state| state == upload.state));
         Ok(Page { items, next_cursor })
     }
 
