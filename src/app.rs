@@ -1,27 +1,25 @@
 //! The one place where everything is built, started and stopped.
 //!
-//! [`App::build`] opens the database and the store and puts the services on them; [`App::run`] serves until it
-//! is told to stop, then ends in order: no new connections, requests finish, tasks finish, the database closes.
+//! [`App::build`] opens the database and the store and puts the services on them; whoever builds it puts a door
+//! in front (`http::Server`). [`App::run`] goes on until it is told to stop, then ends in order: no new
+//! connections, requests finish, tasks finish, the database closes.
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
-use crate::base::{Clock, Code, Error, Result, SystemClock};
+use crate::base::{Clock, Code, Error, Result};
 use crate::blob::local::{LocalOptions, LocalStore};
 use crate::blob::{BlobStore, PartStore};
-use crate::config::{Config, DatabaseUrl, Durability, Loaded};
+use crate::config::{Config, DatabaseUrl, Durability};
 use crate::db::{self, Db, DbOptions, Synchronous, Urgency, stores, uploads};
 use crate::files::FileService;
-use crate::http::{self, AppState, Server};
 use crate::ops::Ops;
 use crate::session::Sessions;
-use crate::telemetry::{self, Tasks, metrics};
+use crate::telemetry::{Tasks, metrics};
 use crate::upload::{Rules, Sweeper, UploadService};
 
 /// How often the sweeper comes by.
@@ -31,49 +29,36 @@ const DATABASE_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How often histograms are tidied (the exporter asks for it).
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
-/// Runs the service as configured until the process is asked to stop (SIGTERM, or SIGINT as from Ctrl-C).
-/// Whether everything ended by itself in the time it had.
-///
-/// # Errors
-/// What keeps the service from starting, in words for its operator.
-pub async fn serve(loaded: &Loaded) -> Result<bool> {
-    let config = &loaded.config;
-    telemetry::start_logging(config.log.format, config.log.level.as_str()).map_err(broken)?;
-    tracing::info!("configuration: {}", loaded.source);
-    let signals = stop_signals().map_err(|error| broken(format!("signals cannot be received: {error}")))?;
-    let app = App::build(config, Arc::new(SystemClock)).await?;
-    let address = app.address()?;
-    tracing::info!(%address, "cifra {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
-    let orderly = app.run(signals).await;
-    tracing::info!("stopped");
-    Ok(orderly)
+/// What the floors above work with.
+#[derive(Debug)]
+pub struct Services {
+    /// Uploads.
+    pub uploads: Arc<UploadService>,
+    /// Files.
+    pub files: Arc<FileService>,
+    /// Readiness.
+    pub ops: Ops,
+    /// For what outlives a request.
+    pub tasks: Tasks,
+    /// A body from which nothing comes for this long is given up.
+    pub body_idle_timeout: Duration,
+    /// Goes before the paths of links; empty for relative ones.
+    pub public_url: String,
 }
 
-/// Ready when the process is asked to stop; registered before anything is opened, so that no signal is lost.
-fn stop_signals() -> std::io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
-}
-
-/// A service that is built and listens, but does not answer yet.
+/// A service that is built, but not reachable yet.
 #[derive(Debug)]
 pub struct App {
     db: Db,
     db_tasks: Tasks,
-    server: Server,
+    services: Arc<Services>,
     sweeper: Arc<Sweeper>,
     tasks: Tasks,
     shutdown_timeout: Duration,
 }
 
 impl App {
-    /// Opens the database and the store, checks that they belong together, and starts to listen.
+    /// Opens the database and the store, checks that they belong together, and puts the services on them.
     ///
     /// # Errors
     /// What keeps the service from starting, in words for its operator.
@@ -108,7 +93,7 @@ impl App {
             UploadService::new(sessions, parts, Arc::clone(&files), Arc::clone(&clock), tasks.clone(), rules);
         let uploads = Arc::new(uploads);
 
-        let state = AppState {
+        let services = Services {
             uploads: Arc::clone(&uploads),
             files,
             ops: Ops::new(db.clone(), store),
@@ -120,18 +105,14 @@ impl App {
                 .as_ref()
                 .map_or_else(String::new, |url| url.as_str().to_owned()),
         };
-        let listen = config.server.listen;
-        let server =
-            Server::bind(listen, http::router(Arc::new(state)), tasks.clone()).await.map_err(|error| {
-                broken(format!("cannot listen on {listen}: {error}; set server.listen to a free address"))
-            })?;
         let sweeper = Arc::new(Sweeper::new(uploads));
-        Ok(Self { db, db_tasks, server, sweeper, tasks, shutdown_timeout: config.server.shutdown_timeout })
+        let (services, shutdown_timeout) = (Arc::new(services), config.server.shutdown_timeout);
+        Ok(Self { db, db_tasks, services, sweeper, tasks, shutdown_timeout })
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> Result<SocketAddr> {
-        self.server.address().map_err(|error| broken(format!("the listener has no address: {error}")))
+    /// For whoever makes it reachable.
+    pub fn services(&self) -> &Arc<Services> {
+        &self.services
     }
 
     /// What cleans up; it also runs by itself.
@@ -139,10 +120,14 @@ impl App {
         &self.sweeper
     }
 
-    /// Serves until `stop` is ready, then stops in order, within the configured time. Whether everything
-    /// ended by itself in that time.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> bool {
-        let Self { db, db_tasks, server, sweeper, tasks, shutdown_timeout } = self;
+    /// Lets `accept` take connections until `stop` is ready, then stops in order, within the configured time.
+    /// `accept` ends by itself when the tasks of [`Services`] are asked to. Whether everything ended in that time.
+    pub async fn run(
+        self,
+        accept: impl Future<Output = ()> + Send + 'static,
+        stop: impl Future<Output = ()>,
+    ) -> bool {
+        let Self { db, db_tasks, services: _, sweeper, tasks, shutdown_timeout } = self;
         tasks.spawn(
             "sweeper",
             every(SWEEP_EVERY, tasks.clone(), move || {
@@ -158,7 +143,7 @@ impl App {
             "metrics upkeep",
             every(UPKEEP_EVERY, tasks.clone(), || async { metrics::install().run_upkeep() }),
         );
-        tasks.spawn("accept", server.run());
+        tasks.spawn("accept", accept);
         stop.await;
         tracing::info!("stopping: requests that are being answered may finish");
         let ended = tasks.finish(shutdown_timeout).await;

@@ -8,7 +8,7 @@
 //! | 8 | [`cli`] | commands: parse, call, print, exit code |
 //! | 7 | [`http`] | routes, headers, problem+json; translates, decides nothing |
 //! | 6 | [`app`] | the one place where stores and services are built and stopped |
-//! | 5 | [`upload`], [`files`] | services: decide |
+//! | 5 | [`upload`], [`files`], [`ops`] | services: decide |
 //! | 3 | [`blob`], [`session`] | stores: bytes, and what is known of an upload on its way |
 //! | 2 | [`db`] | connections, statements, migrations |
 //! | 1 | [`config`], [`telemetry`], [`client`] | settings; logs, metrics, tasks; the HTTP client of the CLI |

@@ -1,9 +1,17 @@
-//! `cifra serve`: loads the configuration and hands it to the service.
+//! `cifra serve`: loads the configuration, builds the service, opens its door, and stops it when asked to.
+
+use std::future::Future;
+use std::sync::Arc;
 
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::ConfigFile;
 use super::exit::{Exit, Failure};
+use crate::app::App;
+use crate::base::{Code, Error, Result, SystemClock};
+use crate::config::Loaded;
+use crate::http::Server;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,7 +36,7 @@ impl Serve {
         let sources = crate::config::Environment::of_process();
         crate::telemetry::failpoint::install(sources.get("CIFRA_FAILPOINT"))
             .map_err(|fault| Failure::new(Exit::Usage, fault))?;
-        let ended = crate::app::serve(&loaded).await;
+        let ended = serve(&loaded).await;
         let orderly = ended.map_err(|error| Failure::new(Exit::Failed, explain(&error)))?;
         if !orderly {
             return Err(Failure::new(Exit::Failed, "stopped before every request had ended"));
@@ -37,8 +45,44 @@ impl Serve {
     }
 }
 
+/// Runs the service as configured until the process is asked to stop (SIGTERM, or SIGINT as from Ctrl-C).
+/// Whether everything ended by itself in the time it had.
+///
+/// # Errors
+/// What keeps the service from starting, in words for its operator.
+async fn serve(loaded: &Loaded) -> Result<bool> {
+    let config = &loaded.config;
+    crate::telemetry::start_logging(config.log.format, config.log.level.as_str()).map_err(broken)?;
+    tracing::info!("configuration: {}", loaded.source);
+    let signals = stop_signals().map_err(|error| broken(format!("signals cannot be received: {error}")))?;
+    let app = App::build(config, Arc::new(SystemClock)).await?;
+    let server = Server::bind(config.server.listen, app.services()).await?;
+    let address =
+        server.address().map_err(|error| broken(format!("the listener has no address: {error}")))?;
+    tracing::info!(%address, "cifra {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
+    let orderly = app.run(server.run(), signals).await;
+    tracing::info!("stopped");
+    Ok(orderly)
+}
+
+/// Ready when the process is asked to stop; registered before anything is opened, so that no signal is lost.
+fn stop_signals() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn broken(detail: String) -> Error {
+    Error::new(Code::Internal, detail)
+}
+
 /// What keeps the service from starting, with what lies behind it: this is for the operator, not a client.
-fn explain(error: &crate::base::Error) -> String {
+fn explain(error: &Error) -> String {
     let mut text = error.detail().to_owned();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {

@@ -6,16 +6,15 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 
-use super::AppState;
-use super::body::RequestBody;
+use super::body;
 use super::digests;
 use super::fields::{Fields, Params};
 use super::problem::Problem;
+use crate::app::Services;
 use crate::base::digest::Declared;
 use crate::base::{ByteStream, Code, Error, Principal, Result, TenantId};
 
@@ -36,14 +35,14 @@ impl<S: Sync> FromRequestParts<S> for Who {
 /// The one variable segment of a path.
 pub(super) struct Path<T>(pub(super) T);
 
-impl<T> FromRequestParts<Arc<AppState>> for Path<T>
+impl<T> FromRequestParts<Arc<Services>> for Path<T>
 where
     T: FromStr + Send,
     T::Err: Display,
 {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &Arc<AppState>) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<Services>) -> Result<Self, Problem> {
         let [first] = segments(parts, state).await?;
         Ok(Self(read(&first)?))
     }
@@ -52,7 +51,7 @@ where
 /// Both variable segments of a path.
 pub(super) struct Path2<T, U>(pub(super) T, pub(super) U);
 
-impl<T, U> FromRequestParts<Arc<AppState>> for Path2<T, U>
+impl<T, U> FromRequestParts<Arc<Services>> for Path2<T, U>
 where
     T: FromStr + Send,
     T::Err: Display,
@@ -61,13 +60,13 @@ where
 {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &Arc<AppState>) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<Services>) -> Result<Self, Problem> {
         let [first, second] = segments(parts, state).await?;
         Ok(Self(read(&first)?, read(&second)?))
     }
 }
 
-async fn segments<const N: usize>(parts: &mut Parts, state: &Arc<AppState>) -> Result<[String; N]> {
+async fn segments<const N: usize>(parts: &mut Parts, state: &Arc<Services>) -> Result<[String; N]> {
     let malformed = || Error::new(Code::InvalidRequest, "the path is not well-formed");
     let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| malformed())?;
     let segments: Vec<String> = params.iter().map(|(_, value)| value.to_owned()).collect();
@@ -94,16 +93,16 @@ impl<S: Sync> FromRequestParts<S> for Query {
 /// A JSON object, or no body at all.
 pub(super) struct Json(pub(super) Fields);
 
-impl FromRequest<Arc<AppState>> for Json {
+impl<S: Sync> FromRequest<S> for Json {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &Arc<AppState>) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         refuse_encoding(request.headers())?;
         let json = match request.headers().get(header::CONTENT_TYPE) {
             None => true,
             Some(value) => value.to_str().is_ok_and(is_json),
         };
-        let body = request_body(request, state).collect(JSON_BYTES_MAX).await?;
+        let body = body::collect(request.into_body(), JSON_BYTES_MAX).await?;
         if !json && !body.is_empty() {
             let detail = "the body must be JSON: send it with Content-Type: application/json";
             return Err(Error::new(Code::UnsupportedMediaType, detail).into());
@@ -127,16 +126,15 @@ pub(super) struct Bytes {
     pub(super) stream: ByteStream,
 }
 
-impl FromRequest<Arc<AppState>> for Bytes {
+impl<S: Sync> FromRequest<S> for Bytes {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &Arc<AppState>) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         refuse_encoding(request.headers())?;
         let announced =
             request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        let declared = digests::declared(request.headers());
-        let stream = Box::pin(request_body(request, state));
-        Ok(Self { announced, declared: declared?, stream })
+        let declared = digests::declared(request.headers())?;
+        Ok(Self { announced, declared, stream: Box::pin(body::stream(request.into_body())) })
     }
 }
 
@@ -150,10 +148,4 @@ fn refuse_encoding(headers: &HeaderMap) -> Result<()> {
             "Content-Encoding is not taken here: send the bytes as they are",
         )),
     }
-}
-
-fn request_body(request: Request<Body>, state: &AppState) -> RequestBody {
-    // A client that waits for `100 Continue` has sent nothing that would have to be read away.
-    let waits = request.headers().get(header::EXPECT).is_some();
-    RequestBody::new(request.into_body(), state.body_idle_timeout, state.tasks.clone(), waits)
 }

@@ -158,7 +158,8 @@ impl Params {
     }
 }
 
-fn invalid(name: &str, why: &dyn Display) -> Error {
+/// What is wrong with the parameter `name`.
+pub(super) fn invalid(name: &str, why: &dyn Display) -> Error {
     let error = Error::new(Code::InvalidRequest, format!("parameter `{name}`: {why}"));
     error.with("errors", json!([{ "pointer": format!("?{name}"), "detail": why.to_string() }]))
 }

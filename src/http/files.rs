@@ -8,12 +8,12 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::AppState;
 use super::conditions::{self, Validators, Verdict};
 use super::extract::{Path, Query, Who};
 use super::problem::Answer;
 use super::reply::json;
 use super::serve;
+use crate::app::Services;
 use crate::base::digest::Checksum;
 use crate::base::metadata::Metadata;
 use crate::base::{FileId, Timestamp};
@@ -21,7 +21,7 @@ use crate::files::File;
 
 /// `GET /api/files/{id}`
 pub(super) async fn show(
-    State(state): State<Arc<AppState>>,
+    State(state): State<Arc<Services>>,
     Path(id): Path<FileId>,
     Who(who): Who,
     method: Method,
@@ -40,7 +40,7 @@ pub(super) async fn show(
 
 /// `GET|HEAD /api/files/{id}/content[?download=true]`
 pub(super) async fn content(
-    State(state): State<Arc<AppState>>,
+    State(state): State<Arc<Services>>,
     Path(id): Path<FileId>,
     Who(who): Who,
     Query(mut params): Query,
@@ -63,7 +63,7 @@ pub(super) async fn content(
 
 /// `DELETE /api/files/{id}`
 pub(super) async fn delete(
-    State(state): State<Arc<AppState>>,
+    State(state): State<Arc<Services>>,
     Path(id): Path<FileId>,
     Who(who): Who,
 ) -> Answer {
@@ -90,7 +90,7 @@ pub(super) struct FileView<'a> {
 }
 
 impl<'a> FileView<'a> {
-    pub(super) fn of(state: &AppState, file: &'a File) -> Self {
+    pub(super) fn of(state: &Services, file: &'a File) -> Self {
         Self {
             id: file.id,
             filename: &file.filename,

@@ -7,8 +7,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use super::AppState;
 use super::reply;
+use crate::app::Services;
 use crate::telemetry::metrics;
 
 /// `GET /healthz`
@@ -17,7 +17,7 @@ pub(super) async fn live() -> Response {
 }
 
 /// `GET /readyz`
-pub(super) async fn ready(State(state): State<Arc<AppState>>) -> Response {
+pub(super) async fn ready(State(state): State<Arc<Services>>) -> Response {
     let checks = state.ops.ready().await;
     let all = checks.iter().all(|check| check.ok);
     let details: Map<String, Value> = checks

@@ -6,13 +6,15 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
+use super::body;
 use super::problem::{self, Problem};
+use crate::app::Services;
 use crate::base::{Code, Error};
 use crate::telemetry::metrics;
 
@@ -21,7 +23,7 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_LEN_MAX: usize = 128;
 
 /// Sees a request through.
-pub(super) async fn around(request: Request, next: Next) -> Response {
+pub(super) async fn around(State(state): State<Arc<Services>>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let request_id = request_id(&request);
     let method = request.method().clone();
@@ -29,7 +31,7 @@ pub(super) async fn around(request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned());
     let flying = Flying::new();
 
-    let mut response = next.run(request).await;
+    let mut response = next.run(body::guard(request, state.body_idle_timeout, &state.tasks)).await;
 
     drop(flying);
     let error = response.extensions_mut().remove::<Arc<Error>>();

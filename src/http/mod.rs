@@ -18,7 +18,6 @@ mod server;
 mod uploads;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -28,31 +27,11 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub use server::Server;
 
 use self::problem::{Answer, Problem};
+use crate::app::Services;
 use crate::base::{Code, Error};
-use crate::files::FileService;
-use crate::ops::Ops;
-use crate::telemetry::Tasks;
-use crate::upload::UploadService;
-
-/// What handlers work with.
-#[derive(Debug)]
-pub struct AppState {
-    /// Uploads.
-    pub uploads: Arc<UploadService>,
-    /// Files.
-    pub files: Arc<FileService>,
-    /// Readiness.
-    pub ops: Ops,
-    /// For what outlives a request.
-    pub tasks: Tasks,
-    /// A body from which nothing comes for this long is given up.
-    pub body_idle_timeout: Duration,
-    /// Goes before the paths of links; empty for relative ones.
-    pub public_url: String,
-}
 
 /// All routes.
-pub fn router(state: Arc<AppState>) -> Router {
+fn router(state: Arc<Services>) -> Router {
     Router::new()
         .route("/api/uploads", post(uploads::create).get(uploads::list))
         .route("/api/uploads/{id}", get(uploads::show).delete(uploads::abort))
@@ -68,7 +47,7 @@ pub fn router(state: Arc<AppState>) -> Router {
         // Bodies have limits of their own: a chunk's size, a JSON document's.
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(layers::panicked))
-        .layer(axum::middleware::from_fn(layers::around))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&state), layers::around))
         .with_state(state)
 }
 

@@ -4,6 +4,7 @@
 //! finish; how long, the caller says.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -12,6 +13,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::app::Services;
+use crate::base::{Code, Error, Result};
 use crate::telemetry::Tasks;
 
 /// A client has this long to send a request's head.
@@ -30,9 +33,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on `address`; port 0 takes any free one.
-    pub async fn bind(address: SocketAddr, router: Router, tasks: Tasks) -> std::io::Result<Self> {
-        Ok(Self { listener: TcpListener::bind(address).await?, router, tasks })
+    /// Listens on `address` for `services`; port 0 takes any free one.
+    ///
+    /// # Errors
+    /// What keeps it from listening, in words for its operator.
+    pub async fn bind(address: SocketAddr, services: &Arc<Services>) -> Result<Self> {
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            let detail = format!("cannot listen on {address}: {error}; set server.listen to a free address");
+            Error::new(Code::Internal, detail)
+        })?;
+        Ok(Self { listener, router: super::router(Arc::clone(services)), tasks: services.tasks.clone() })
     }
 
     /// Where it listens.

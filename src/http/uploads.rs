@@ -7,14 +7,15 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use serde::Serialize;
 
-use super::AppState;
 use super::extract::{Bytes, Json, Path, Path2, Query, Who};
+use super::fields::invalid;
 use super::files::FileView;
 use super::problem::Answer;
 use super::reply::json;
+use crate::app::Services;
 use crate::base::digest::Checksum;
 use crate::base::metadata::Metadata;
-use crate::base::{ChunkIndex, Code, Error, Timestamp, UploadId};
+use crate::base::{ChunkIndex, Timestamp, UploadId};
 use crate::upload::{ChunkIn, ChunkReceipt, NewUpload, OnRepeat, Status, Upload, UploadFilter};
 
 /// Lists answer this many items when the client does not say.
@@ -24,7 +25,7 @@ const LIMIT_MAX: u32 = 500;
 
 /// `POST /api/uploads`
 pub(super) async fn create(
-    State(state): State<Arc<AppState>>,
+    State(state): State<Arc<Services>>,
     Who(who): Who,
     Json(mut fields): Json,
 ) -> Answer {
@@ -45,7 +46,7 @@ pub(super) async fn create(
 
 /// `PUT /api/uploads/{id}/chunks/{index}[?replace=true]`
 pub(super) async fn put_chunk(
-    State(state): State<Arc<AppState>>,
+    State(state): State<Arc<Services>>,
     Path2(id, index): Path2<UploadId, ChunkIndex>,
     Who(who): Who,
     Query(mut params): Query,
@@ -62,7 +63,7 @@ pub(super) async fn put_chunk(
 
 /// `GET /api/uploads/{id}`
 pub(super) async fn show(
-    State(state): State<Arc<AppState>>,
+    State(state): State<Arc<Services>>,
     Path(id): Path<UploadId>,
     Who(who): Who,
 ) -> Answer {
@@ -72,7 +73,7 @@ pub(super) async fn show(
 
 /// `GET /api/uploads`
 pub(super) async fn list(
-    State(state): State<Arc<AppState>>,
+    State(state): State<Arc<Services>>,
     Who(who): Who,
     Query(mut params): Query,
 ) -> Answer {
@@ -81,7 +82,7 @@ pub(super) async fn list(
     let cursor: Option<String> = params.one("cursor")?;
     params.finish()?;
     if !(1..=LIMIT_MAX).contains(&limit) {
-        return Err(Error::new(Code::InvalidRequest, format!("`limit` must be 1 to {LIMIT_MAX}")).into());
+        return Err(invalid("limit", &format!("must be 1 to {LIMIT_MAX}")).into());
     }
     let page = state.uploads.list(&who, filter, limit, cursor.as_deref()).await?;
     let items: Vec<_> = page.items.iter().map(UploadView::of_row).collect();
@@ -90,7 +91,7 @@ pub(super) async fn list(
 
 /// `POST /api/uploads/{id}/finalize`
 pub(super) async fn finalize(
-    State(state): State<Arc<AppState>>,
+    State(state): State<Arc<Services>>,
     Path(id): Path<UploadId>,
     Who(who): Who,
     Json(mut fields): Json,
@@ -108,7 +109,7 @@ pub(super) async fn finalize(
 
 /// `DELETE /api/uploads/{id}`
 pub(super) async fn abort(
-    State(state): State<Arc<AppState>>,
+    State(state): State<Arc<Services>>,
     Path(id): Path<UploadId>,
     Who(who): Who,
 ) -> Answer {
@@ -143,7 +144,7 @@ struct UploadView<'a> {
 }
 
 impl<'a> UploadView<'a> {
-    fn of(state: &AppState, status: &'a Status) -> Self {
+    fn of(state: &Services, status: &'a Status) -> Self {
         Self {
             offset: Some(status.offset),
             missing: Some(&status.missing),
