@@ -9,33 +9,9 @@ use cifra::blob::{BlobErrorKind, BlobStore, PartStore};
 use cifra::config::{ByteSize, Durability, MinFree};
 use futures_util::StreamExt;
 
-use crate::child;
+use crate::child::{self, DISK_BYTES};
 use crate::suites::part_store::Upload;
 use crate::suites::{body, bytes, key, read};
-
-const DISK_BYTES: u64 = 8 << 20;
-
-/// Runs `scenario` in a child process, with an empty small disk.
-fn on_a_small_disk(name: &str, scenario: impl AsyncFnOnce(&Path)) {
-    if let Some(disk) = child::role() {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        return runtime.block_on(scenario(Path::new(&disk)));
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let namespace = if rustix::process::geteuid().is_root() { "-m" } else { "-Urm" };
-    let mount = format!("mount -t tmpfs -o size={DISK_BYTES} cifra-test \"$CIFRA_TEST_ROLE\" && exec \"$@\"");
-    let wrapper = ["unshare", namespace, "sh", "-c", &mount, "sh"];
-    let output =
-        child::again(&format!("blob_local::full::{name}"), folder.path().to_str().unwrap(), &wrapper);
-    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(
-        output.status.success() && said(&output.stdout).contains("1 passed"),
-        "this test mounts a tmpfs: it needs root, or user namespaces (`unshare -Urm`)\n{}\n{}",
-        said(&output.stdout),
-        said(&output.stderr)
-    );
-}
 
 async fn open(disk: &Path, min_free: u64) -> LocalStore {
     let min_free = MinFree::Bytes(ByteSize(min_free));
@@ -46,50 +22,56 @@ async fn open(disk: &Path, min_free: u64) -> LocalStore {
 
 #[test]
 fn an_upload_on_a_full_disk_fails_and_the_others_go_on() {
-    on_a_small_disk("an_upload_on_a_full_disk_fails_and_the_others_go_on", async |disk| {
-        let store = open(disk, 0).await;
-        let small = Upload::begin(&store, "small", 2).await;
-        let mut tags = vec![small.write(0).await];
+    child::on_a_small_disk(
+        "blob_local::full::an_upload_on_a_full_disk_fails_and_the_others_go_on",
+        async |disk| {
+            let store = open(disk, 0).await;
+            let small = Upload::begin(&store, "small", 2).await;
+            let mut tags = vec![small.write(0).await];
 
-        let large = Upload::begin(&store, "large", 40).await;
-        let mut written = 0;
-        let refused = loop {
-            match large.try_write(written).await {
-                Ok(_) => written += 1,
-                Err(error) => break error,
-            }
-        };
-        assert_eq!(refused.kind(), BlobErrorKind::Full, "{refused:?}");
-        assert!(written >= 20, "most of the disk could be used, not only {written} parts");
+            let large = Upload::begin(&store, "large", 40).await;
+            let mut written = 0;
+            let refused = loop {
+                match large.try_write(written).await {
+                    Ok(_) => written += 1,
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(refused.kind(), BlobErrorKind::Full, "{refused:?}");
+            assert!(written >= 20, "most of the disk could be used, not only {written} parts");
 
-        // Room that was taken before the disk was full is still there for the one who took it.
-        tags.push(small.write(1).await);
-        small.complete(&tags).await.unwrap();
-        small.assert_complete().await;
+            // Room that was taken before the disk was full is still there for the one who took it.
+            tags.push(small.write(1).await);
+            small.complete(&tags).await.unwrap();
+            small.assert_complete().await;
 
-        store.abandon(&large.key, &large.parts).await.unwrap();
-        let next = Upload::begin(&store, "next", 20).await;
-        let tags = next.write_all().await;
-        next.complete(&tags).await.unwrap();
-        next.assert_complete().await;
-    });
+            store.abandon(&large.key, &large.parts).await.unwrap();
+            let next = Upload::begin(&store, "next", 20).await;
+            let tags = next.write_all().await;
+            next.complete(&tags).await.unwrap();
+            next.assert_complete().await;
+        },
+    );
 }
 
 #[test]
 fn a_full_disk_is_noticed_before_the_body_is_read() {
-    on_a_small_disk("a_full_disk_is_noticed_before_the_body_is_read", async |disk| {
-        let store = open(disk, 0).await;
-        let upload = Upload::begin(&store, "unread", 2).await;
-        let span = cifra::blob::Span { offset: 0, len: DISK_BYTES + 1, ..upload.span(0) };
-        let unread = futures_util::stream::poll_fn(|_| panic!("the body was read")).boxed();
-        let error = store.write(&upload.key, &upload.parts, span, unread).await.unwrap_err();
-        assert_eq!(error.kind(), BlobErrorKind::Full);
-    });
+    child::on_a_small_disk(
+        "blob_local::full::a_full_disk_is_noticed_before_the_body_is_read",
+        async |disk| {
+            let store = open(disk, 0).await;
+            let upload = Upload::begin(&store, "unread", 2).await;
+            let span = cifra::blob::Span { offset: 0, len: DISK_BYTES + 1, ..upload.span(0) };
+            let unread = futures_util::stream::poll_fn(|_| panic!("the body was read")).boxed();
+            let error = store.write(&upload.key, &upload.parts, span, unread).await.unwrap_err();
+            assert_eq!(error.kind(), BlobErrorKind::Full);
+        },
+    );
 }
 
 #[test]
 fn a_put_that_fills_the_disk_leaves_nothing() {
-    on_a_small_disk("a_put_that_fills_the_disk_leaves_nothing", async |disk| {
+    child::on_a_small_disk("blob_local::full::a_put_that_fills_the_disk_leaves_nothing", async |disk| {
         let store = open(disk, 0).await;
         let too_much = body(&bytes(9 << 20, 1), 65_536);
         let error = store.put(&key("a/1"), too_much, None).await.unwrap_err();
@@ -104,7 +86,7 @@ fn a_put_that_fills_the_disk_leaves_nothing() {
 
 #[test]
 fn the_reserve_is_not_touched() {
-    on_a_small_disk("the_reserve_is_not_touched", async |disk| {
+    child::on_a_small_disk("blob_local::full::the_reserve_is_not_touched", async |disk| {
         let reserve = 4 << 20;
         let store = open(disk, reserve).await;
         let free = || {

@@ -1,5 +1,20 @@
-//! What tests stand on: private servers and databases of their own.
+//! What tests stand on: a service of their own ([`TestApp`]) with its answers, raw connections and uploads; private
+//! servers and databases.
+//!
+//! Nothing is shared between tests but the process: each has its folder, its database and its port.
 
+mod answer;
+mod app;
 pub(crate) mod databases;
 pub(crate) mod logs;
 pub(crate) mod postgres;
+mod raw;
+mod uploads;
+
+pub(crate) use answer::Answer;
+pub(crate) use app::TestApp;
+pub(crate) use raw::Raw;
+pub(crate) use uploads::{TestUpload, bytes, content_digest, crc64_header, crc64_text, sha256_text};
+
+/// An id that nothing has.
+pub(crate) const NOBODY: &str = "0198c5f0-7c1e-7d2a-9b3f-2f1d0e5a6b7c";

@@ -1,0 +1,167 @@
+//! [`TestApp`]: the real service on a free port, with a folder of its own, stopped in order at the test's end.
+//!
+//! The test's runtime must have several threads: the service blocks some, and the stop waits for it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, Method};
+use cifra::app::App;
+use cifra::base::{Clock, SystemClock};
+use cifra::config::{ByteSize, Config, MinFree};
+use cifra::http::Server;
+use cifra::upload::Sweeper;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::Answer;
+
+/// A service of a test's own.
+pub(crate) struct TestApp {
+    pub(crate) address: SocketAddr,
+    http: reqwest::Client,
+    sweeper: Arc<Sweeper>,
+    stop: Option<oneshot::Sender<()>>,
+    running: Option<JoinHandle<bool>>,
+    folder: TempDir,
+}
+
+/// A service before it starts.
+pub(crate) struct Builder {
+    config: Config,
+    clock: Arc<dyn Clock>,
+    folder: TempDir,
+}
+
+impl Builder {
+    /// Changes the configuration.
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Takes the time from `clock`.
+    pub(crate) fn clock<C: Clock + 'static>(mut self, clock: &Arc<C>) -> Self {
+        self.clock = Arc::clone(clock) as _;
+        self
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the test's own task, which the test's end waits for")]
+    pub(crate) async fn start(self) -> TestApp {
+        let Self { config, clock, folder } = self;
+        let app = App::build(&config, clock).await.unwrap();
+        let server = Server::bind(config.server.listen, app.services()).await.unwrap();
+        let (address, sweeper) = (server.address().unwrap(), Arc::clone(app.sweeper()));
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(app.run(server.run(), async move { drop(stopped.await) }));
+        // The provider of TLS that the crate brings; nothing here speaks TLS, but the client wants one.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let no_roots = rustls::RootCertStore::empty();
+        let tls = rustls::ClientConfig::builder().with_root_certificates(no_roots).with_no_client_auth();
+        let http = reqwest::Client::builder().no_proxy().tls_backend_preconfigured(tls).build().unwrap();
+        TestApp { address, http, sweeper, stop: Some(stop), running: Some(running), folder }
+    }
+}
+
+impl TestApp {
+    /// The service as it is configured by default.
+    pub(crate) async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    pub(crate) fn builder() -> Builder {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::builtin(folder.path());
+        config.server.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        // The machine's own disk may be as full as it likes.
+        config.file_upload.min_free = MinFree::Bytes(ByteSize(0));
+        Builder { config, clock: Arc::new(SystemClock), folder }
+    }
+
+    /// Its data folder.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// One round of the sweeper, now.
+    pub(crate) async fn sweep(&self) {
+        self.sweeper.sweep().await.unwrap();
+    }
+
+    /// Sends a request; `path` may have a query.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<reqwest::Body>,
+    ) -> Answer {
+        let mut request = self.http.request(method, format!("http://{}{path}", self.address)).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.unwrap();
+        let (status, headers): (_, HeaderMap) = (response.status().as_u16(), response.headers().clone());
+        let body = response.bytes().await.unwrap().to_vec();
+        let path = path.split('?').next().unwrap_or_default().to_owned();
+        Answer { path, status, headers, body }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, &[], "").await
+    }
+
+    pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send(Method::GET, path, headers, "").await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.send(Method::DELETE, path, &[], "").await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        let json = [("content-type", "application/json")];
+        self.send(Method::POST, path, &json, body.to_string()).await
+    }
+
+    /// The only value of the only row that `query` finds in the database.
+    pub(crate) async fn number_in_database(&self, query: &'static str) -> i64 {
+        let file = format!("sqlite://{}", self.folder().join("cifra.db").display());
+        let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect(&file).await.unwrap();
+        sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap()
+    }
+
+    /// The names of files below `folder` of the data folder, at any depth.
+    pub(crate) fn files_below(&self, folder: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.folder().join(folder)];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let entry = entry.unwrap();
+                if entry.file_type().unwrap().is_dir() {
+                    folders.push(entry.path());
+                } else {
+                    found.push(entry.file_name().into_string().unwrap());
+                }
+            }
+        }
+        found
+    }
+}
+
+impl Drop for TestApp {
+    /// Stops it in order: a task that does not end is a fault.
+    fn drop(&mut self) {
+        let (Some(stop), Some(running)) = (self.stop.take(), self.running.take()) else { return };
+        let _ = stop.send(());
+        if std::thread::panicking() {
+            return;
+        }
+        let orderly =
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(running)).unwrap();
+        assert!(orderly, "something did not end in the time that a stop has");
+    }
+}

@@ -1,0 +1,78 @@
+//! `/healthz`, `/readyz`, `/metrics`: whether it lives, whether it can work, what it did.
+
+use cifra::config::Durability;
+use serde_json::json;
+
+use crate::harness::TestApp;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_works_says_so() {
+    let app = TestApp::start().await;
+    let live = app.get("/healthz").await.expect(200).json();
+    assert_eq!(live, json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }));
+    let ready = app.get("/readyz").await.expect(200).json();
+    let ok = json!({ "status": "ok" });
+    assert_eq!(ready, json!({ "status": "ok", "checks": { "database": ok, "store": ok } }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_without_its_store_is_alive_but_not_ready() {
+    let app = TestApp::start().await;
+    let (blobs, away) = (app.folder().join("blobs"), app.folder().join("elsewhere"));
+    std::fs::rename(&blobs, &away).unwrap();
+    app.get("/healthz").await.expect(200);
+    let ready = app.get("/readyz").await.expect(503).json();
+    assert_eq!(ready["status"], "unavailable");
+    assert_eq!(ready["checks"], json!({ "database": { "status": "ok" }, "store": { "status": "away" } }));
+    std::fs::rename(&away, &blobs).unwrap();
+    app.get("/readyz").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_tell_every_route_and_every_stage() {
+    // The recorder belongs to the process: other tests count too, so only what must be there is looked for.
+    let app =
+        TestApp::builder().with(|config| config.file_upload.durability = Durability::Chunk).start().await;
+    let upload = app.upload_of_chunks(2).await;
+    app.put_all(&upload).await;
+    app.put_chunk(&upload, 0).await.expect(200);
+    app.put(&upload.chunk_path(0), b"").await.problem(422, "chunk-size-mismatch");
+    app.finalize(&upload).await.expect(201);
+    app.get(&upload.content_path()).await.expect(200);
+    app.get("/no/such/place").await.problem(404, "not-found");
+
+    let answer = app.get("/metrics").await.expect(200);
+    assert_eq!(answer.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    let metrics = answer.text();
+    let value = |series: &str| -> f64 {
+        let line = metrics.lines().find(|line| line.starts_with(series));
+        let line = line.unwrap_or_else(|| panic!("no {series} in {metrics}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    for stage in ["receive", "hash", "write", "flush", "journal"] {
+        let series = format!("cifra_chunk_stage_duration_seconds_count{{stage=\"{stage}\"}}");
+        assert!(value(&series) >= 2.0, "{stage}");
+        value(&format!("cifra_chunk_stage_duration_seconds_bucket{{stage=\"{stage}\",le=\"0.0005\"}}"));
+    }
+    for stage in ["digest", "store", "journal"] {
+        value(&format!("cifra_finalize_stage_duration_seconds_count{{stage=\"{stage}\"}}"));
+    }
+    for (method, route) in [
+        ("POST", "/api/uploads"),
+        ("PUT", "/api/uploads/{id}/chunks/{index}"),
+        ("POST", "/api/uploads/{id}/finalize"),
+        ("GET", "/api/files/{id}/content"),
+        ("GET", "none"),
+    ] {
+        let labels = format!("method=\"{method}\",route=\"{route}\"");
+        assert!(value(&format!("cifra_http_request_duration_seconds_count{{{labels}}}")) >= 1.0, "{labels}");
+    }
+    let route = "method=\"PUT\",route=\"/api/uploads/{id}/chunks/{index}\"";
+    assert!(value(&format!("cifra_http_requests_total{{{route},status=\"422\"}}")) >= 1.0);
+    for outcome in ["accepted", "repeated", "refused"] {
+        assert!(value(&format!("cifra_chunks_total{{outcome=\"{outcome}\"}}")) >= 1.0, "{outcome}");
+    }
+    assert!(value("cifra_uploads_total{event=\"completed\"}") >= 1.0);
+    assert!(value("cifra_http_requests_in_flight") >= 1.0, "at least the one that asks");
+    assert!(!metrics.contains(&upload.id), "an id is no label");
+}
