@@ -78,7 +78,8 @@ fn log(
     request_id: &str,
     begun: Instant,
 ) {
-    let duration_ms = begun.elapsed().as_millis();
+    // As a u64: the JSON log would write a u128 as a string.
+    let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let status = status.as_u16();
     match error {
         Some(error) if error.code() == Code::Internal => {
