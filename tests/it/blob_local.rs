@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use cifra::blob::BlobErrorKind;
 use cifra::blob::local::{LocalOptions, LocalStore};
 use cifra::config::{ByteSize, Durability, MinFree};
 
@@ -9,6 +10,9 @@ mod faults;
 mod files;
 mod full;
 mod killed;
+
+/// A lock that was let go is free in this time.
+const LOCK_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// A store in a folder of its own.
 struct Home {
@@ -35,7 +39,18 @@ impl Home {
     async fn restart(self, durability: Durability) -> Self {
         let Self { folder, store } = self;
         drop(store);
-        let store = LocalStore::open(options(folder.path(), durability)).await.unwrap();
+        // A child that another test has just forked holds a copy of the lock until it executes its program.
+        let begun = std::time::Instant::now();
+        let store = loop {
+            match LocalStore::open(options(folder.path(), durability)).await {
+                Err(error)
+                    if error.kind() == BlobErrorKind::Unavailable && begun.elapsed() < LOCK_PATIENCE =>
+                {
+                    tokio::task::yield_now().await;
+                }
+                opened => break opened.unwrap(),
+            }
+        };
         Self { folder, store }
     }
 

@@ -12,6 +12,7 @@ mod harness;
 mod health;
 mod http_edges;
 mod http_wire;
+mod logs;
 mod resources_away;
 mod round_trip;
 mod suites;
