@@ -156,25 +156,23 @@ pub async fn record(
     expires_at: Timestamp,
 ) -> Result<Recorded> {
     let (index, size) = (i64::from(receipt.index.get()), to_row(receipt.size)?);
-    let counts = match c {
-        Conn::Sqlite(c) => {
-            let insert = sqlx::query(INSERT).bind(id).bind(index).bind(size).bind(receipt.crc64.to_i64());
-            let insert = insert.bind(&receipt.etag).bind(receipt.synced).bind(receipt.boot);
-            let inserted = insert.bind(receipt.received_at).execute(&mut **c).await?.rows_affected();
-            if inserted == 0 {
-                None
-            } else {
-                let count = sqlx::query_as(COUNT).bind(id).bind(size).bind(now).bind(expires_at);
-                Some(count.fetch_one(&mut **c).await?)
-            }
-        }
-        Conn::Postgres(c) => {
-            let both = sqlx::query_as(INSERT_AND_COUNT).bind(id).bind(index).bind(size);
-            let both = both.bind(receipt.crc64.to_i64()).bind(&receipt.etag).bind(receipt.synced);
-            let both = both.bind(receipt.boot).bind(receipt.received_at).bind(now).bind(expires_at);
-            both.fetch_optional(&mut **c).await?
-        }
+    let text = match c {
+        Conn::Sqlite(_) => INSERT_THEN_COUNT,
+        Conn::Postgres(_) => INSERT_AND_COUNT,
     };
+    let counts: Option<(i64, i64)> = on!(c, c => sqlx::query_as(text)
+        .bind(id)
+        .bind(index)
+        .bind(size)
+        .bind(receipt.crc64.to_i64())
+        .bind(&receipt.etag)
+        .bind(receipt.synced)
+        .bind(receipt.boot)
+        .bind(receipt.received_at)
+        .bind(now)
+        .bind(expires_at)
+        .fetch_optional(&mut *c)
+        .await)?;
     let Some((received_bytes, received_chunks)) = counts else { return why_not(c, id, index).await };
     Ok(Recorded::Counted(Counts {
         received_bytes: number("cifra_uploads", id, received_bytes)?,
@@ -182,21 +180,20 @@ pub async fn record(
     }))
 }
 
-/// SQLite has one writer: nothing changes between this and [`COUNT`].
-const INSERT: &str = "
+/// SQLite has one writer: nothing changes between the two statements, which go to its thread together (each way
+/// there and back wakes two threads). `changes()` tells whether the first one added the row.
+const INSERT_THEN_COUNT: &str = "
     INSERT INTO cifra_upload_parts (upload_id, chunk_index, size, crc64, etag, synced, boot, received_at)
     SELECT $1, $2, $3, $4, $5, $6, $7, $8
     FROM cifra_uploads
     WHERE id = $1
       AND state = 'receiving'
-    ON CONFLICT DO NOTHING
-";
-
-const COUNT: &str = "
+    ON CONFLICT DO NOTHING;
     UPDATE cifra_uploads
-    SET received_bytes = received_bytes + $2, received_chunks = received_chunks + 1, updated_at = $3,
-        expires_at = $4
+    SET received_bytes = received_bytes + $3, received_chunks = received_chunks + 1, updated_at = $9,
+        expires_at = $10
     WHERE id = $1
+      AND changes() > 0
     RETURNING received_bytes, received_chunks
 ";
 
