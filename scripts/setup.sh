@@ -45,6 +45,14 @@ need_postgresql() {
   compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || want "PostgreSQL's server programs" postgresql
 }
 
+# README's tour is typed by a test, with the programs that it names.
+need_tour_programs() {
+  local program
+  for program in curl jq openssl; do
+    has "$program" || want "$program for README's tour" "$program"
+  done
+}
+
 need_rust_components() {
   cargo clippy --version >/dev/null 2>&1 && cargo fmt --version >/dev/null 2>&1 && return
   has rustup || fail "clippy and rustfmt are not there: install the packages of your Rust that have them"
@@ -129,7 +137,7 @@ install_packages() {
 for part in "$@"; do
   case $part in
     build) need_rust; need_compiler; need_certificates ;;
-    test) need_postgresql ;;
+    test) need_postgresql; need_tour_programs ;;
     lint) ;; # after the packages, below
     *) fail "unknown part: $part (build, test, lint)" ;;
   esac

@@ -13,6 +13,7 @@ mod health;
 mod http_edges;
 mod http_wire;
 mod logs;
+mod readme;
 mod resources_away;
 mod round_trip;
 mod suites;

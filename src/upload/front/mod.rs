@@ -6,6 +6,9 @@
 //! process goes on. A withdrawn chunk takes the front back to the checkpoint before it; `withdrawals`, counted
 //! by the journal, tells a front that was built before from one that was built after.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
