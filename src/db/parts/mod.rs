@@ -156,6 +156,7 @@ pub async fn record(
     expires_at: Timestamp,
 ) -> Result<Recorded> {
     let (index, size) = (i64::from(receipt.index.get()), to_row(receipt.size)?);
+    lock(c, id).await?;
     let text = match c {
         Conn::Sqlite(_) => INSERT_THEN_COUNT,
         Conn::Postgres(_) => INSERT_AND_COUNT,
@@ -197,19 +198,16 @@ const INSERT_THEN_COUNT: &str = "
     RETURNING received_bytes, received_chunks
 ";
 
-/// PostgreSQL: the same in one statement, which first takes the lock that all changes of an upload begin with.
-/// It waits there for changes under way, and goes on with the row (and the journal) as they left it.
+/// PostgreSQL: the same in one statement, under the lock that every change of an upload begins with. The lock is
+/// a statement of its own: this one must see the row as those before have left it. (One that waits inside of itself
+/// first computes with the old row, and its CHECK on the counters fails before it looks again.)
 const INSERT_AND_COUNT: &str = "
-    WITH upload AS (
-        SELECT id
+    WITH receipt AS (
+        INSERT INTO cifra_upload_parts (upload_id, chunk_index, size, crc64, etag, synced, boot, received_at)
+        SELECT id, $2, $3, $4, $5, $6, $7, $8
         FROM cifra_uploads
         WHERE id = $1
           AND state = 'receiving'
-        FOR NO KEY UPDATE
-    ), receipt AS (
-        INSERT INTO cifra_upload_parts (upload_id, chunk_index, size, crc64, etag, synced, boot, received_at)
-        SELECT id, $2, $3, $4, $5, $6, $7, $8
-        FROM upload
         ON CONFLICT DO NOTHING
         RETURNING size
     )
