@@ -35,10 +35,12 @@ CREATE TABLE cifra_uploads (
     expires_at BIGINT NOT NULL,
     ended_at BIGINT,
     error TEXT,
-    -- The claim on finishing: who, until when, and its number, which only grows.
+    -- The claim on finishing: who, until when, and its number, which only grows; and the file's digest that was
+    -- declared with it, so that whoever goes on after a crash checks it too.
     finish_node UUID,
     finish_until BIGINT,
     finish_fence BIGINT NOT NULL DEFAULT 0,
+    finish_checksum TEXT,
     -- Of an aborted or expired upload: its bytes are removed.
     bytes_cleared BOOLEAN NOT NULL DEFAULT FALSE,
     -- Of an ended upload: its journal and checkpoints are removed.

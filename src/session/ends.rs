@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::Sessions;
+use crate::base::digest::Checksum;
 use crate::base::{Result, TenantId, Timestamp, UploadId};
 use crate::db::files::{self, File};
 use crate::db::uploads::{self, EndOutcome, EndState, FinishClaim, Upload};
@@ -15,13 +16,25 @@ use crate::db::{Commit, Urgency, parts};
 pub const FINISH_CLAIM_TTL: Duration = Duration::from_secs(30);
 
 impl Sessions {
-    /// Claims the end of an upload: from here on it takes no chunks.
-    pub async fn claim_finish(&self, tenant: &TenantId, id: UploadId, now: Timestamp) -> Result<FinishClaim> {
+    /// Claims the end of an upload: from here on it takes no chunks. `declared` is the file's digest that came
+    /// with the wish; it is kept with the claim.
+    ///
+    /// Survives the loss of power, and with it all receipts: the bytes are moved to their final place next, and
+    /// an upload that went back to lacking chunks could not take them there.
+    pub async fn claim_finish(
+        &self,
+        tenant: &TenantId,
+        id: UploadId,
+        declared: Option<Checksum>,
+        now: Timestamp,
+    ) -> Result<FinishClaim> {
         let (tenant, node, until) = (tenant.clone(), self.node, now.plus(FINISH_CLAIM_TTL));
         self.db
-            .write(Urgency::Normal, move |c| {
+            .write_durable(Urgency::Normal, move |c| {
                 let tenant = tenant.clone();
-                Box::pin(async move { uploads::claim_finish(c, &tenant, id, node, now, until).await })
+                Box::pin(
+                    async move { uploads::claim_finish(c, &tenant, id, node, declared, now, until).await },
+                )
             })
             .await
     }

@@ -105,7 +105,11 @@ impl UploadService {
             None => self.store_chunk(upload, span, chunk, claim).await,
             Some(_) if chunk.on_repeat == OnRepeat::Replace => {
                 let claim = self.withdraw_holding(claim, upload, chunk.index).await?;
-                let (upload, _) = self.look(who, id, chunk.index).await?;
+                let (upload, receipt) = self.look(who, id, chunk.index).await?;
+                plan::takes_chunks(&upload, self.clock.now())?;
+                if receipt.is_some() {
+                    return Err(busy(id, chunk.index)); // it stands after all: nothing may be written
+                }
                 self.store_chunk(upload, span, chunk, claim).await
             }
             Some(receipt) => self.compare_chunk(&upload, &receipt, chunk, &claim).await,
@@ -251,7 +255,7 @@ impl UploadService {
     ) -> Result<Claim> {
         let service = Arc::clone(self);
         let withdrawing = self.tasks.spawn("withdraw chunk", async move {
-            service.withdraw(&upload, index, None).await.map(|()| claim)
+            service.withdraw(&upload, index, None).await.map(|_| claim)
         });
         match tokio::time::timeout(JOURNAL_WAIT_MAX, withdrawing).await {
             Ok(joined) => joined.map_err(|error| Error::internal("withdrawing broke off", error))?,
@@ -262,20 +266,22 @@ impl UploadService {
     }
 
     /// Takes a receipt back, and the file's SHA-256 with it. `fence` is that of the caller's claim on the
-    /// upload's end, if it has one.
+    /// upload's end, if it has one. The receipt still stands if the answer is [`Withdrawn::Refused`].
     pub(super) async fn withdraw(
         &self,
         upload: &Upload,
         index: ChunkIndex,
         fence: Option<i64>,
-    ) -> Result<()> {
+    ) -> Result<Withdrawn> {
         let now = self.clock.now();
-        if let Withdrawn::Done { withdrawals } = self.sessions.withdraw(upload.id, index, fence, now).await? {
+        failpoint::hit("chunk.before_withdraw");
+        let withdrawn = self.sessions.withdraw(upload.id, index, fence, now).await?;
+        if let Withdrawn::Done { withdrawals } = withdrawn {
             self.fronts.rewind(upload.id, withdrawals);
             tracing::info!(upload.id = %upload.id, chunk.index = %index, "withdrew chunk {index} of upload {}", upload.id);
         }
         failpoint::hit("chunk.after_withdraw");
-        Ok(())
+        Ok(withdrawn)
     }
 
     /// What to tell a client whose body could not be taken.

@@ -89,7 +89,7 @@ impl UploadService {
     ) -> Result<Finished> {
         let flight = self.flights.of(id);
         let turn = flight.lock().await;
-        let finished = self.finish(who, id, declared).await;
+        let finished = Box::pin(self.finish(who, id, declared)).await;
         drop(turn);
         self.flights.forget(id);
         finished
@@ -108,7 +108,8 @@ impl UploadService {
         }
         self.require_complete(who, id).await?;
 
-        let (upload, fence) = match self.sessions.claim_finish(who.tenant(), id, self.clock.now()).await? {
+        let claim = self.sessions.claim_finish(who.tenant(), id, declared, self.clock.now());
+        let (upload, fence) = match claim.await? {
             FinishClaim::Claimed { fence, upload } => (upload, fence),
             FinishClaim::Held { .. } => {
                 let detail = format!("another node is finalizing upload `{id}`; ask again");
@@ -125,7 +126,7 @@ impl UploadService {
         failpoint::hit("finish.after_claim");
         // Nobody is writing: every chunk has its receipt. Who compares a repeated one may let go now.
         self.sessions.claims().drain(id).await;
-        match self.while_renewing(id, fence, self.finish_claimed(&upload, fence, declared)).await {
+        match Box::pin(self.while_renewing(id, fence, self.finish_claimed(&upload, fence, declared))).await {
             Ok(file) => Ok(Finished { file, created: true }),
             Err(error) => {
                 self.sessions.release_finish(id, fence, error.detail(), self.clock.now()).await?;
@@ -148,7 +149,16 @@ impl UploadService {
         let wanted = [upload.checksum, declared];
         let needs_sha256 = self.wants_sha256(upload)
             || wanted.iter().flatten().any(|checksum| checksum.algorithm() == Algorithm::Sha256);
-        let sha256 = if needs_sha256 { Some(self.fronts.finish(upload, fence).await?) } else { None };
+        let sha256 = match needs_sha256.then_some(self.fronts.finish(upload, fence)) {
+            None => None,
+            Some(finishing) => match finishing.await {
+                // Where one chunk is damaged others may be: the client is asked for all of them at once.
+                Err(error) if error.code() == Code::UploadIncomplete => {
+                    return self.find_damage(upload, fence).await;
+                }
+                sha256 => Some(sha256?),
+            },
+        };
         let digests = Digests { crc64, sha256 };
         for checksum in wanted.iter().flatten() {
             checksum

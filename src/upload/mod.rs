@@ -187,6 +187,7 @@ impl UploadService {
             ended_at: None,
             error: None,
             finish_fence: 0,
+            finish_checksum: None,
         };
         self.sessions.create(upload.clone(), room).await?;
         self.vouched.add(id);

@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use super::UploadService;
 use crate::base::crc::Crc64Hasher;
 use crate::base::{ByteRange, Result, UploadId};
-use crate::db::parts::Receipt;
+use crate::db::parts::{Receipt, Withdrawn};
 use crate::db::uploads::{Upload, UploadState};
 
 /// How many receipts are asked for at once.
@@ -41,9 +41,20 @@ impl Vouched {
     }
 }
 
+/// What became of a receipt that was looked at once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// The bytes are there.
+    Intact,
+    /// They are not; the client will be asked for them.
+    Withdrawn,
+    /// They are not, but the receipt could not be withdrawn: the upload's end has begun, or come.
+    StateChanged,
+}
+
 impl UploadService {
-    /// Looks through the upload's suspects, if that was not done yet. Whether any was withdrawn. `fence` is
-    /// that of the caller's claim on the upload's end, if it has one; where somebody else has it, it is for them
+    /// Looks through the upload's suspects, if that was not done yet. Whether the upload is not any more what
+    /// the caller knows: a chunk was withdrawn, or its end has begun meanwhile. `fence` is that of the caller's claim on the upload's end, if it has one; where somebody else has it, it is for them
     /// to look.
     pub(super) async fn settle_suspects(&self, upload: &Upload, fence: Option<i64>) -> Result<bool> {
         if upload.state != UploadState::Receiving && fence.is_none() {
@@ -61,7 +72,12 @@ impl UploadService {
             let Some(last) = suspects.last() else { break };
             next = last.index.get().saturating_add(1);
             for receipt in &suspects {
-                withdrawn += u32::from(!self.settle(upload, receipt, fence).await?);
+                match self.settle(upload, receipt, fence).await? {
+                    Settled::Intact => {}
+                    Settled::Withdrawn => withdrawn += 1,
+                    // Whoever changed the upload's state looks through the suspects themselves.
+                    Settled::StateChanged => return Ok(true),
+                }
             }
         }
         if withdrawn > 0 {
@@ -74,20 +90,22 @@ impl UploadService {
         Ok(withdrawn > 0)
     }
 
-    /// Reads one chunk back. `true` if its bytes are what the receipt says; else it was withdrawn. `fence` is
-    /// that of the caller's claim on the upload's end, if it has one.
+    /// Reads one chunk back, and withdraws it if its bytes are not what the receipt says. `fence` is that of
+    /// the caller's claim on the upload's end, if it has one.
     pub(super) async fn settle(
         &self,
         upload: &Upload,
         receipt: &Receipt,
         fence: Option<i64>,
-    ) -> Result<bool> {
+    ) -> Result<Settled> {
         if self.is_intact(upload, receipt).await? {
             self.sessions.vouch(upload.id, receipt).await?;
-            return Ok(true);
+            return Ok(Settled::Intact);
         }
-        self.withdraw(upload, receipt.index, fence).await?;
-        Ok(false)
+        match self.withdraw(upload, receipt.index, fence).await? {
+            Withdrawn::Done { .. } | Withdrawn::NoReceipt => Ok(Settled::Withdrawn),
+            Withdrawn::Refused(_) | Withdrawn::Missing => Ok(Settled::StateChanged),
+        }
     }
 
     async fn is_intact(&self, upload: &Upload, receipt: &Receipt) -> Result<bool> {

@@ -51,7 +51,11 @@ impl Sweeper {
         let now = uploads.clock.now();
         for upload in uploads.sessions.abandoned(now, ENDS_PER_ROUND).await? {
             let who = Principal::open(upload.tenant.clone());
-            log_failure(&upload, "finish", uploads.finalize(&who, upload.id, None).await.map(drop));
+            log_failure(
+                &upload,
+                "finish",
+                uploads.finalize(&who, upload.id, upload.finish_checksum).await.map(drop),
+            );
         }
         if self.may_expire(now) {
             for upload in uploads.sessions.expired(now, ENDS_PER_ROUND).await? {

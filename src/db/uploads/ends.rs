@@ -7,6 +7,7 @@
 use uuid::Uuid;
 
 use super::{Upload, UploadRow, UploadState, upload_columns};
+use crate::base::digest::Checksum;
 use crate::base::{Result, TenantId, Timestamp, UploadId};
 use crate::db::conn::{Conn, on};
 use crate::db::error::damaged;
@@ -45,12 +46,14 @@ pub enum EndOutcome {
     Missing,
 }
 
-/// Claims the finishing of an upload that is `receiving`, or whose claim ran out, until `until`.
+/// Claims the finishing of an upload that is `receiving`, or whose claim ran out, until `until`. `declared` is kept
+/// with the claim, for whoever has to go on in its holder's place.
 pub async fn claim_finish(
     c: &mut Conn,
     tenant: &TenantId,
     id: UploadId,
     node: Uuid,
+    declared: Option<Checksum>,
     now: Timestamp,
     until: Timestamp,
 ) -> Result<FinishClaim> {
@@ -58,7 +61,7 @@ pub async fn claim_finish(
         "
         UPDATE cifra_uploads
         SET state = 'finalizing', finish_node = $3, finish_until = $4, finish_fence = finish_fence + 1,
-            updated_at = $5
+            finish_checksum = $6, updated_at = $5
         WHERE tenant_id = $1
           AND id = $2
           AND (state = 'receiving' OR (state = 'finalizing' AND finish_until <= $5))
@@ -71,6 +74,7 @@ pub async fn claim_finish(
         .bind(node)
         .bind(until)
         .bind(now)
+        .bind(declared.map(|checksum| checksum.to_string()))
         .fetch_optional(&mut *c)
         .await)?;
     if let Some(row) = row {

@@ -70,6 +70,8 @@ pub struct Upload {
     pub error: Option<String>,
     /// The number of the newest claim on finishing; 0 before the first.
     pub finish_fence: i64,
+    /// What the file must have besides `checksum`, as declared with the newest claim on finishing.
+    pub finish_checksum: Option<Checksum>,
 }
 
 /// Which uploads a list shows.

@@ -111,7 +111,7 @@ macro_rules! upload_columns {
     () => {
         "id, tenant_id, store, blob_key, parts_id, state, protocol, filename, content_type, total_size, \
          chunk_size, chunk_count, received_bytes, received_chunks, withdrawals, checksum, metadata, created_at, \
-         updated_at, expires_at, ended_at, error, finish_fence"
+         updated_at, expires_at, ended_at, error, finish_fence, finish_checksum"
     };
 }
 pub(in crate::db) use upload_columns;
@@ -143,6 +143,7 @@ pub(in crate::db) struct UploadRow {
     ended_at: Option<Timestamp>,
     error: Option<String>,
     finish_fence: i64,
+    finish_checksum: Option<String>,
 }
 
 const TABLE: &str = "cifra_uploads";
@@ -153,6 +154,10 @@ impl TryFrom<UploadRow> for Upload {
     fn try_from(row: UploadRow) -> Result<Self, Error> {
         let id = row.id;
         let count = |value: i64| number(TABLE, id, value);
+        let checksum = |text: Option<String>| {
+            let read = text.as_deref().map(str::parse).transpose();
+            read.map_err(|_| damaged(TABLE, id, "the checksum cannot be read"))
+        };
         Ok(Self {
             id,
             tenant: row.tenant_id,
@@ -169,8 +174,7 @@ impl TryFrom<UploadRow> for Upload {
             received_bytes: count(row.received_bytes)?,
             received_chunks: number(TABLE, id, row.received_chunks)?,
             withdrawals: count(row.withdrawals)?,
-            checksum: (row.checksum.as_deref().map(str::parse).transpose())
-                .map_err(|_| damaged(TABLE, id, "the checksum cannot be read"))?,
+            checksum: checksum(row.checksum)?,
             metadata: Metadata::from_json(&row.metadata)
                 .ok_or_else(|| damaged(TABLE, id, "the metadata cannot be read"))?,
             created_at: row.created_at,
@@ -179,6 +183,7 @@ impl TryFrom<UploadRow> for Upload {
             ended_at: row.ended_at,
             error: row.error,
             finish_fence: row.finish_fence,
+            finish_checksum: checksum(row.finish_checksum)?,
         })
     }
 }

@@ -227,7 +227,8 @@ impl Fronts {
     }
 
     /// A chunk's bytes are not what its receipt says: it was withdrawn while it was read, or the store has
-    /// damaged it. The latter is withdrawn here, so that the client is asked for it again.
+    /// damaged it. The latter is withdrawn here, so that the client is asked for it again; under the chunk's
+    /// claim, or the receipt might be that of a sender who has just put it right.
     async fn damaged(
         &self,
         upload: &Upload,
@@ -235,6 +236,9 @@ impl Fronts {
         seen: u64,
         fence: Option<i64>,
     ) -> Result<bool> {
+        let Some(_claim) = self.sessions.claims().take(upload.id, receipt.index) else {
+            return Ok(false); // its next arrival, or the end of the upload, looks again
+        };
         let current = self.sessions.load(&upload.tenant, upload.id).await?;
         if current.is_none_or(|current| current.withdrawals != seen) {
             self.rewind(upload.id, seen + 1);
@@ -255,13 +259,15 @@ impl Fronts {
         Err(Error::new(Code::UploadIncomplete, detail))
     }
 
-    /// The front, from the last checkpoint if this process has not seen it yet.
+    /// The front, from the last checkpoint if this process has not seen it yet, or not since the withdrawals
+    /// that `upload` knows of.
     async fn load(&self, upload: &Upload) -> Result<Front> {
+        self.rewind(upload.id, upload.withdrawals);
         if let Some(front) = self.lock().get(&upload.id) {
             return Ok(front.clone());
         }
         // Withdrawals are read before the checkpoint: one that happens in between leaves a front that is too
-        // old, which `advance` and `keep_checkpoint` refuse.
+        // old, which the line above removes for whoever knows of it; who finishes the upload always does.
         let current = self.sessions.load(&upload.tenant, upload.id).await?;
         let withdrawals = current.map_or(upload.withdrawals, |current| current.withdrawals);
         let kept = self.sessions.checkpoint(upload.id, upload.total_size).await?;
@@ -270,7 +276,11 @@ impl Fronts {
         let mut fronts = self.lock();
         let following = fronts.get(&upload.id).map_or(Following::No, |front| front.following);
         let front = Front { sha256, offset, withdrawals, kept: offset, following };
-        Ok(fronts.entry(upload.id).or_insert(front).clone())
+        let known = fronts.entry(upload.id).or_insert_with(|| front.clone());
+        if known.withdrawals < front.withdrawals {
+            *known = front;
+        }
+        Ok(known.clone())
     }
 
     /// Moves the front from `from` to `to`, if it still is where it was; keeps a checkpoint every 64 MiB.

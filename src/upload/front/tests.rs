@@ -72,6 +72,7 @@ async fn home(total_size: u64) -> Home {
         ended_at: None,
         error: None,
         finish_fence: 0,
+        finish_checksum: None,
     };
     let sessions = Sessions::new(db, "local", uuid::Uuid::nil());
     sessions.create(upload.clone(), None).await.unwrap();

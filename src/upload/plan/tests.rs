@@ -38,6 +38,7 @@ fn upload(total_size: u64, chunk_size: u64, state: UploadState) -> Upload {
         ended_at: None,
         error: None,
         finish_fence: 0,
+        finish_checksum: None,
     }
 }
 

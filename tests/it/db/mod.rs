@@ -56,6 +56,7 @@ pub(crate) fn an_upload(created: i64) -> Upload {
         ended_at: None,
         error: None,
         finish_fence: 0,
+        finish_checksum: None,
     }
 }
 
@@ -136,7 +137,9 @@ pub(crate) async fn record_all(db: &Db, id: UploadId, indexes: &[u32]) {
 pub(crate) async fn claim(db: &Db, id: UploadId, now: i64) -> uploads::FinishClaim {
     let node = uuid::Uuid::from_u128(7);
     write(db, move |c| {
-        Box::pin(async move { uploads::claim_finish(c, &tenant(), id, node, at(now), at(now + 60)).await })
+        Box::pin(
+            async move { uploads::claim_finish(c, &tenant(), id, node, None, at(now), at(now + 60)).await },
+        )
     })
     .await
 }
