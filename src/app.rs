@@ -214,7 +214,7 @@ async fn check_identity(db: &Db, store: &LocalStore, name: &str, clock: &dyn Clo
                  is a volume not mounted? set file_upload.storage.local.root to the right folder"
             )));
         }
-        (None, Some(found)) if !store.is_empty().await? => {
+        (None, Some(found)) if !store.is_empty().await? || !store.strays().await?.is_empty() => {
             return Err(broken(format!(
                 "the folder of store `{name}` has files of another database (its store_id is {found}); \
                  set database.url to that one, or file_upload.storage.local.root to an empty folder"

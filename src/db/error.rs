@@ -15,7 +15,12 @@ impl From<sqlx::Error> for Error {
                 let detail = "the database has no room left; nothing of this request was kept";
                 Self::new(Code::StorageFull, detail).caused_by(error)
             }
-            Kind::Damaged | Kind::Other => Self::internal("the database failed", error),
+            Kind::Damaged => {
+                let detail = "the database is damaged: restore a backup, or stop cifra and save what can be read \
+                              with `sqlite3 cifra.db .recover | sqlite3 new.db`";
+                Self::internal(detail, error)
+            }
+            Kind::Other => Self::internal("the database failed", error),
         }
     }
 }

@@ -42,6 +42,12 @@ pub(super) fn complete(
         }
         staging.existing_or_new(Some(0))?;
     }
+    if is_unlinked(staging)? {
+        // Somebody removed it behind our back. Whoever comes next finds that nothing is staged.
+        staging.set_phase(Phase::Abandoned);
+        files.forget(staging);
+        return Err(incomplete(key, 0, size));
+    }
     staging.close()?;
     let result = publish(shared, staging, key, size);
     match staging.phase() {
@@ -49,6 +55,12 @@ pub(super) fn complete(
         _ => files.forget(staging),
     }
     result
+}
+
+fn is_unlinked(staging: &Staging) -> BlobResult<bool> {
+    let file = &staging.opened().expect("INVARIANT: `complete` has opened it").file;
+    let metadata = file.metadata().map_err(|error| BlobError::io("reading a staging file's links", error))?;
+    Ok(metadata.nlink() == 0)
 }
 
 fn publish(shared: &Shared, staging: &Staging, key: &BlobKey, size: u64) -> BlobResult<BlobMeta> {
