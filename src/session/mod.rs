@@ -124,7 +124,8 @@ impl Sessions {
             .await
     }
 
-    /// Takes the receipt of a chunk back: it is missing from here on.
+    /// Takes the receipt of a chunk back: it is missing from here on. Survives the loss of power, because other
+    /// bytes will be written where it stood: a receipt that came back would speak for them.
     pub async fn withdraw(
         &self,
         id: UploadId,
@@ -133,7 +134,7 @@ impl Sessions {
         now: Timestamp,
     ) -> Result<Withdrawn> {
         self.db
-            .write_to_the_end(Urgency::Receipt, Commit::Normal, move |c| {
+            .write_to_the_end(Urgency::Receipt, Commit::Durable, move |c| {
                 Box::pin(async move { parts::withdraw(c, id, index, fence, now).await })
             })
             .await

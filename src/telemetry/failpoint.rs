@@ -1,8 +1,9 @@
 //! Fail points: named places where a test makes a debug build die or wait.
 //!
 //! `install` takes the text that the app read from `CIFRA_FAILPOINT`: `name=kill`, `name=kill@3` (at the third
-//! hit), `name=pause:/some/file` (waits while that file exists); several are separated by `;`. Whoever has a
-//! step worth dying in calls [`hit`]. In release builds there is nothing of this but two empty functions.
+//! hit), `name=pause:/some/file` (makes `/some/file.reached` and waits, if and while that file exists); several
+//! are separated by `;`. Whoever has a step worth dying in calls [`hit`]. In release builds there is nothing of
+//! this but two empty functions.
 
 /// Passes the place `name`: dies or waits there if [`install`] said so.
 ///
@@ -32,7 +33,7 @@ pub fn install(text: Option<&str>) -> Result<(), String> {
 
 #[cfg(debug_assertions)]
 mod armed {
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
@@ -88,13 +89,19 @@ mod armed {
             let count = point.hits.fetch_add(1, Ordering::Relaxed) + 1;
             match &point.action {
                 Action::KillAt(at) if *at == count => kill(),
-                Action::KillAt(_) => {}
-                Action::PauseWhile(path) => tokio::task::block_in_place(|| {
-                    while path.exists() {
-                        std::thread::sleep(Duration::from_millis(5));
-                    }
-                }),
+                Action::PauseWhile(path) if path.exists() => tokio::task::block_in_place(|| pause(path)),
+                Action::KillAt(_) | Action::PauseWhile(_) => {}
             }
+        }
+    }
+
+    /// Tells the test that the place was reached, and waits until it has removed the file.
+    fn pause(path: &Path) {
+        let mut reached = path.as_os_str().to_owned();
+        reached.push(".reached");
+        std::fs::write(reached, "").expect("INVARIANT: the test that arms a pause owns its folder");
+        while path.exists() {
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 

@@ -4,10 +4,12 @@
 //! Nothing is shared between tests but the process: each has its folder, its database and its port.
 
 mod answer;
+pub(crate) mod api;
 mod app;
 pub(crate) mod databases;
 pub(crate) mod logs;
 pub(crate) mod postgres;
+pub(crate) mod process;
 mod raw;
 mod uploads;
 
