@@ -111,7 +111,7 @@ fn content(index: usize, variant: Variant) -> Vec<u8> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Accepted {
     variant: Variant,
-    /// It has been through a loss of power: it is on the disk.
+    /// It has been through a loss of power, so it is on the disk; or it must count as such.
     lasts: bool,
 }
 
@@ -275,6 +275,10 @@ impl World {
         }
         let probe = self.life().send(self.id, index, variant, OnRepeat::Compare, BodyEnd::Whole);
         match probe {
+            // The old one, or the same bytes anew: what the disk holds of them cannot be told, so it stays.
+            Ok(_) if before.is_some_and(|before| before.variant == variant) => {
+                self.accepted[index] = Some(Accepted { variant, lasts: true });
+            }
             Ok(_) => self.accepted[index] = Some(Accepted { variant, lasts: false }),
             Err(error) => {
                 assert_eq!(error.code(), Code::ChunkConflict);
