@@ -15,8 +15,10 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use uuid::Uuid;
 
 use super::name::StagedName;
@@ -25,6 +27,11 @@ use crate::config::Durability;
 
 /// At most this many folders are remembered as lasting; more are flushed once more.
 const LASTING_MAX: usize = 16_384;
+
+/// The process before us may still be ending; so long is waited for it to let go of the lock.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(3);
+/// How often is looked.
+const LOCK_LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The folder of a store, owned until dropped.
 #[derive(Debug)]
@@ -253,9 +260,9 @@ fn take_lock(root: &Path) -> BlobResult<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     let mut file = open(&mut options, &path).map_err(|error| at("opening", &path, error))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    match lock_within(&file, LOCK_WAIT_MAX) {
         Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
+        Err(Errno::WOULDBLOCK) => {
             let mut owner = String::new();
             let _ = (&mut file).take(20).read_to_string(&mut owner);
             let context = format!(
@@ -272,6 +279,17 @@ fn take_lock(root: &Path) -> BlobResult<File> {
         .and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()))
         .map_err(|error| at("writing", &path, error))?;
     Ok(file)
+}
+
+/// Takes the lock as soon as it is free. Blocks.
+fn lock_within(file: &File, limit: Duration) -> Result<(), Errno> {
+    let begun = Instant::now();
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if begun.elapsed() < limit => std::thread::sleep(LOCK_LOOK_EVERY),
+            answer => return answer,
+        }
+    }
 }
 
 /// Flushes a folder's entries.
