@@ -10,6 +10,7 @@ mod finish;
 mod front;
 mod intake;
 pub mod plan;
+mod read_back;
 mod suspects;
 mod sweep;
 

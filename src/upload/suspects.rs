@@ -6,11 +6,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::StreamExt;
-
 use super::UploadService;
-use crate::base::crc::Crc64Hasher;
-use crate::base::{ByteRange, Result, UploadId};
+use super::read_back::read_back;
+use crate::base::{Result, UploadId};
 use crate::db::parts::{Receipt, Withdrawn};
 use crate::db::uploads::{Upload, UploadState};
 
@@ -98,7 +96,7 @@ impl UploadService {
         receipt: &Receipt,
         fence: Option<i64>,
     ) -> Result<Settled> {
-        if self.is_intact(upload, receipt).await? {
+        if read_back(self.store.as_ref(), upload, receipt, |_| {}).await? {
             self.sessions.vouch(upload.id, receipt).await?;
             return Ok(Settled::Intact);
         }
@@ -106,20 +104,5 @@ impl UploadService {
             Withdrawn::Done { .. } | Withdrawn::NoReceipt => Ok(Settled::Withdrawn),
             Withdrawn::Refused(_) | Withdrawn::Missing => Ok(Settled::StateChanged),
         }
-    }
-
-    async fn is_intact(&self, upload: &Upload, receipt: &Receipt) -> Result<bool> {
-        let start = u64::from(receipt.index.get()) * upload.chunk_size;
-        let Some(range) = ByteRange::new(start, start + receipt.size) else { return Ok(true) };
-        let Some(mut bytes) = self.store.read_staged(&upload.key, &upload.parts, range).await? else {
-            return Ok(false);
-        };
-        let mut crc64 = Crc64Hasher::default();
-        while let Some(frame) = bytes.next().await {
-            let Ok(frame) = frame else { return Ok(false) };
-            crc64.update(&frame);
-            tokio::task::yield_now().await;
-        }
-        Ok(crc64.finish() == receipt.crc64)
     }
 }

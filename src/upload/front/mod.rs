@@ -12,11 +12,9 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::StreamExt;
-
-use crate::base::crc::Crc64Hasher;
+use super::read_back::read_back;
 use crate::base::digest::Sha256State;
-use crate::base::{ByteRange, ChunkIndex, Clock, Code, Error, Result, UploadId};
+use crate::base::{ChunkIndex, Clock, Code, Error, Result, UploadId};
 use crate::blob::PartStore;
 use crate::db::checkpoints::Checkpoint;
 use crate::db::parts::{Receipt, Withdrawn};
@@ -186,10 +184,10 @@ impl Fronts {
             if receipt.index != ChunkIndex::new(index) {
                 break;
             }
-            let Some(next) = self.read_back(upload, receipt, sha256).await? else {
+            let hashed = read_back(self.store.as_ref(), upload, receipt, |frame| sha256.update(frame));
+            if !hashed.await? {
                 return self.damaged(upload, receipt, withdrawals, fence).await;
-            };
-            sha256 = next;
+            }
             let end = offset + receipt.size;
             if !self.advance(upload.id, offset, withdrawals, sha256.clone(), end) {
                 return Ok(true); // somebody else moved it: look again from there
@@ -201,29 +199,6 @@ impl Fronts {
             return Err(Error::new(Code::UploadIncomplete, detail));
         }
         Ok(offset > begun_at)
-    }
-
-    /// Hashes a chunk that is in the store; `None` if it is not what its receipt says.
-    async fn read_back(
-        &self,
-        upload: &Upload,
-        receipt: &Receipt,
-        mut sha256: Sha256State,
-    ) -> Result<Option<Sha256State>> {
-        let start = u64::from(receipt.index.get()) * upload.chunk_size;
-        let Some(range) = ByteRange::new(start, start + receipt.size) else { return Ok(Some(sha256)) };
-        let Some(mut bytes) = self.store.read_staged(&upload.key, &upload.parts, range).await? else {
-            return Ok(None);
-        };
-        let mut crc64 = Crc64Hasher::default();
-        while let Some(frame) = bytes.next().await {
-            let Ok(frame) = frame else { return Ok(None) };
-            crc64.update(&frame);
-            sha256.update(&frame);
-            // A frame is hashed in a fraction of a millisecond; others come in between.
-            tokio::task::yield_now().await;
-        }
-        Ok((crc64.finish() == receipt.crc64).then_some(sha256))
     }
 
     /// A chunk's bytes are not what its receipt says: it was withdrawn while it was read, or the store has

@@ -1,0 +1,35 @@
+//! Reading a chunk back from the store, and whether it still is what its receipt says.
+//!
+//! Called by `front` (to hash chunks that came early) and `suspects` (to look at what may be lost).
+
+use futures_util::StreamExt;
+
+use crate::base::crc::Crc64Hasher;
+use crate::base::{ByteRange, Result};
+use crate::blob::PartStore;
+use crate::db::parts::Receipt;
+use crate::db::uploads::Upload;
+
+/// Gives the chunk's bytes to `see`, frame by frame. `false` if they are not all there, or not those of the
+/// receipt: then what was seen is worth nothing.
+pub(super) async fn read_back(
+    store: &dyn PartStore,
+    upload: &Upload,
+    receipt: &Receipt,
+    mut see: impl FnMut(&[u8]) + Send,
+) -> Result<bool> {
+    let start = u64::from(receipt.index.get()) * upload.chunk_size;
+    let Some(range) = ByteRange::new(start, start + receipt.size) else { return Ok(true) };
+    let Some(mut bytes) = store.read_staged(&upload.key, &upload.parts, range).await? else {
+        return Ok(false);
+    };
+    let mut crc64 = Crc64Hasher::default();
+    while let Some(frame) = bytes.next().await {
+        let Ok(frame) = frame else { return Ok(false) };
+        crc64.update(&frame);
+        see(&frame);
+        // A frame is hashed in a fraction of a millisecond; others come in between.
+        tokio::task::yield_now().await;
+    }
+    Ok(crc64.finish() == receipt.crc64)
+}
