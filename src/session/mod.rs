@@ -82,17 +82,20 @@ impl Sessions {
         self.db.read(move |c| Box::pin(async move { uploads::get(c, &tenant, id).await })).await
     }
 
-    /// The tenant's sessions, newest first.
+    /// The tenant's sessions as they are `now`, newest first.
     pub async fn list(
         &self,
         tenant: &TenantId,
         filter: UploadFilter,
         after: After,
         limit: u32,
+        now: Timestamp,
     ) -> Result<Vec<Upload>> {
         let tenant = tenant.clone();
         self.db
-            .read(move |c| Box::pin(async move { uploads::list(c, &tenant, &filter, after, limit).await }))
+            .read(move |c| {
+                Box::pin(async move { uploads::list(c, &tenant, &filter, after, limit, now).await })
+            })
             .await
     }
 

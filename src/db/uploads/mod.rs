@@ -157,13 +157,14 @@ pub async fn get(c: &mut Conn, tenant: &TenantId, id: UploadId) -> Result<Option
 }
 
 /// Uploads of `tenant` that `filter` lets through, newest first (`created_at`, then `id`, both descending), at most
-/// `limit`, after the position `after`.
+/// `limit`, after the position `after`. What `now` is too late for counts as expired.
 pub async fn list(
     c: &mut Conn,
     tenant: &TenantId,
     filter: &UploadFilter,
     after: Option<(Timestamp, UploadId)>,
     limit: u32,
+    now: Timestamp,
 ) -> Result<Vec<Upload>> {
     let text = list_text(filter, after.is_some());
     let rows: Vec<UploadRow> = on!(c, c => {
@@ -171,8 +172,10 @@ pub async fn list(
         if let Some((created_at, id)) = after {
             query = query.bind(created_at).bind(id);
         }
-        if let Some(state) = filter.state {
-            query = query.bind(state.as_str());
+        match filter.state {
+            None => {}
+            Some(UploadState::Receiving | UploadState::Expired) => query = query.bind(now),
+            Some(state) => query = query.bind(state.as_str()),
         }
         for (key, value) in &filter.metadata {
             query = query.bind(pair_hash(key, value)).bind(key).bind(value);
@@ -191,8 +194,15 @@ fn list_text(filter: &UploadFilter, after: bool) -> String {
         conditions.push("(created_at, id) < ($3, $4)".to_owned());
         next += 2;
     }
-    if filter.state.is_some() {
-        conditions.push(format!("state = ${next}"));
+    if let Some(state) = filter.state {
+        // One that receives and whose time is over has expired, whether or not the sweeper has come by.
+        conditions.push(match state {
+            UploadState::Receiving => format!("state = 'receiving' AND expires_at > ${next}"),
+            UploadState::Expired => {
+                format!("(state = 'expired' OR (state = 'receiving' AND expires_at <= ${next}))")
+            }
+            _ => format!("state = ${next}"),
+        });
         next += 1;
     }
     for _ in &filter.metadata {

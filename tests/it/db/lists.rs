@@ -13,9 +13,10 @@ async fn list(
     after: Option<(Timestamp, UploadId)>,
     limit: u32,
 ) -> Vec<UploadId> {
-    let uploads =
-        read(db, move |c| Box::pin(async move { uploads::list(c, &tenant(), &filter, after, limit).await }))
-            .await;
+    let uploads = read(db, move |c| {
+        Box::pin(async move { uploads::list(c, &tenant(), &filter, after, limit, at(10)).await })
+    })
+    .await;
     uploads.into_iter().map(|upload| upload.id).collect()
 }
 
@@ -72,6 +73,10 @@ async fn filters_narrow_the_list() {
         claimed(&test.db, red.id, 5).await;
         assert_eq!(all(by(&[], Some(UploadState::Finalizing))).await, [red.id], "{name}");
         assert_eq!(all(by(&[("color", "red")], Some(UploadState::Receiving))).await, [large.id], "{name}");
+        let late = Upload { expires_at: at(10), ..an_upload(4) };
+        insert(&test.db, &late).await;
+        assert_eq!(all(by(&[], Some(UploadState::Expired))).await, [late.id], "{name}: its time is over");
+        assert_eq!(all(by(&[], Some(UploadState::Receiving))).await, [large.id, blue.id], "{name}");
         let after = list(&test.db, by(&[("size", "1")], None), Some((at(1), blue.id)), 10).await;
         assert_eq!(after, [red.id], "{name}");
     }
