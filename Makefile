@@ -6,7 +6,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run install test soak lint audit bench bench-compare setup
+.PHONY: help run install test soak lint audit bench setup
 # Two cargo runs at once would only wait for each other's lock.
 .NOTPARALLEL:
 
@@ -55,13 +55,7 @@ audit: ## Check the dependencies against the advisory database (needs github.com
 	@scripts/setup.sh build lint
 	cargo deny --locked check advisories
 
-bench: ## Run the micro-benchmarks (ARGS=name runs some)
-	@scripts/setup.sh build
-	@echo "bench: these time functions; whole servers side by side: make bench-compare"
-	@grep -q '^\[\[bench\]\]' Cargo.toml || { echo "bench: there are no micro-benchmarks yet"; exit 0; }; \
-	  set -x; cargo bench --locked --bench '*' -- $(ARGS)
-
-bench-compare: ## Measure cifra beside nginx and two tus servers, whole processes
+bench: ## Measure cifra beside nginx and two tus servers, whole processes
 	@scripts/setup.sh build
 	benches/compare/run.sh $(ARGS)
 

@@ -2,7 +2,7 @@
 //!
 //! This file reads the flags and decides the order of runs. `scenario` does one run, `servers` starts and stops,
 //! `http`, `upload` and `download` are the load, `process` asks the kernel, `results`, `goals` and `report` make
-//! sense of the numbers. Started by `make bench-compare` (benches/compare/run.sh); see README.md beside this file.
+//! sense of the numbers. Started by `make bench` (benches/compare/run.sh); see README.md beside this file.
 #![expect(clippy::print_stdout, reason = "the report is what this program is for")]
 #![expect(clippy::cast_precision_loss, reason = "bytes and counts become rates; 53 bits are plenty")]
 
@@ -78,7 +78,7 @@ fn main() -> ExitCode {
     let flags = Flags::parse();
     if !flags.run {
         // `cargo bench` and `cargo test --all-targets` start this too; half an hour of load is not what they mean.
-        println!("compare: nothing measured, that is what `make bench-compare` does");
+        println!("compare: nothing measured, that is what `make bench` does");
         return ExitCode::SUCCESS;
     }
     match compare(&flags) {
