@@ -73,11 +73,11 @@ impl App {
                 "the data folder {folder} cannot be made: {error}; set server.data_dir to one that can"
             ))
         })?;
-        let db = Db::connect(&db::DatabaseUrl::Sqlite(file.clone()), &db_options(config), &db_tasks).await?;
-        db.migrate().await?;
-
+        // The store first: its lock keeps a second process away from the database too.
         let name = config.file_upload.storage.name.as_str();
         let store = Arc::new(open_store(config).await?);
+        let db = Db::connect(&db::DatabaseUrl::Sqlite(file.clone()), &db_options(config), &db_tasks).await?;
+        db.migrate().await?;
         check_identity(&db, &store, name, clock.as_ref()).await?;
         check_all_configured(&db, name).await?;
         remove_strays(&db, &store, name).await?;

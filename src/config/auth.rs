@@ -8,7 +8,7 @@ use super::value::Choice;
 pub struct Auth {
     /// How callers prove who they are.
     pub mode: AuthMode,
-    /// With [`AuthMode::Open`]: other machines may call, and any `Host` is accepted.
+    /// With [`AuthMode::Open`]: the listener need not be on a loopback address.
     pub allow_open_network: bool,
 }
 

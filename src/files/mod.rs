@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::base::digest::{Algorithm, Checksum};
+use futures_util::StreamExt;
+
+use crate::base::digest::{Algorithm, Checksum, Sha256State};
 use crate::base::principal::Scope;
 use crate::base::{
     ByteRange, ByteStream, Clock, Code, Error, FileId, Principal, Result, Timestamp, UploadId, stream,
@@ -65,7 +67,7 @@ impl FileService {
     /// with an error, never cleanly.
     ///
     /// # Errors
-    /// `Internal` if the bytes are not there although the record is.
+    /// `FileNotFound` if it was deleted meanwhile; `Internal` if the bytes are not there although the record is.
     pub async fn read(&self, who: &Principal, file: &File, range: Option<ByteRange>) -> Result<ByteStream> {
         who.require(Scope::Read)?;
         if file.size == 0 {
@@ -73,11 +75,40 @@ impl FileService {
         }
         let store = self.store_of(file)?;
         let blob = store.get(&file.key, range).await?;
-        let blob = blob.ok_or_else(|| damaged(file, "its bytes are not in the store"))?;
+        let Some(blob) = blob else {
+            // Deleted since its record was read: then it is no damage.
+            let still = self.find(who, file.id).await?;
+            return Err(still.map_or_else(
+                || not_found(file.id),
+                |file| damaged(&file, "its bytes are not in the store"),
+            ));
+        };
         if blob.meta.size != file.size {
             return Err(damaged(file, "its bytes in the store are not as many as they should be"));
         }
         Ok(blob.bytes)
+    }
+
+    /// Checks a digest that somebody declares for the file. Reads the file if that digest was never computed.
+    ///
+    /// # Errors
+    /// `ChecksumMismatch` `{ algorithm, expected, actual, chunks_replaceable: false }`.
+    pub async fn verify(&self, who: &Principal, file: &File, declared: Checksum) -> Result<()> {
+        let actual = match (declared.algorithm(), file.sha256) {
+            (Algorithm::Sha256, Some(sha256)) => Checksum::Sha256(sha256),
+            (Algorithm::Sha256, None) => Checksum::Sha256(self.sha256_of(who, file).await?),
+            _ => Checksum::Crc64Nvme(file.crc64),
+        };
+        declared.expect(&actual).map_err(|error| error.with("chunks_replaceable", false))
+    }
+
+    async fn sha256_of(&self, who: &Principal, file: &File) -> Result<[u8; 32]> {
+        let (mut sha256, mut bytes) = (Sha256State::default(), self.read(who, file, None).await?);
+        while let Some(frame) = bytes.next().await {
+            sha256.update(&frame.map_err(|error| Error::internal("the file cannot be read", error))?);
+            tokio::task::yield_now().await;
+        }
+        Ok(sha256.finish())
     }
 
     /// Deletes the file: its record at once and durably, its bytes right after.
@@ -154,20 +185,6 @@ impl File {
     /// The digest that the file is known by: its SHA-256 where it was computed, else its CRC64NVME.
     pub fn checksum(&self) -> Checksum {
         self.sha256.map_or(Checksum::Crc64Nvme(self.crc64), Checksum::Sha256)
-    }
-
-    /// Checks a digest that somebody declares for the file as it is; one that was never computed passes.
-    ///
-    /// # Errors
-    /// `ChecksumMismatch` `{ algorithm, expected, actual, chunks_replaceable: false }`.
-    pub fn expect(&self, declared: Option<Checksum>) -> Result<()> {
-        let Some(declared) = declared else { return Ok(()) };
-        let actual = match declared.algorithm() {
-            Algorithm::Sha256 => self.sha256.map(Checksum::Sha256),
-            _ => Some(Checksum::Crc64Nvme(self.crc64)),
-        };
-        let outcome = actual.map_or(Ok(()), |actual| declared.expect(&actual));
-        outcome.map_err(|error| error.with("chunks_replaceable", false))
     }
 }
 

@@ -100,7 +100,9 @@ impl UploadService {
         match plan::state_at(&upload, self.clock.now()) {
             UploadState::Completed => {
                 let file = self.files.of_upload(who, id).await?.ok_or_else(|| not_found(id))?;
-                file.expect(declared)?;
+                if let Some(declared) = declared {
+                    self.files.verify(who, &file, declared).await?;
+                }
                 return Ok(Finished { file, created: false });
             }
             state @ (UploadState::Aborted | UploadState::Expired) => return Err(plan::gone(&upload, state)),

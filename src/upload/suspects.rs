@@ -52,8 +52,8 @@ pub(super) enum Settled {
 
 impl UploadService {
     /// Looks through the upload's suspects, if that was not done yet. Whether the upload is not any more what
-    /// the caller knows: a chunk was withdrawn, or its end has begun meanwhile. `fence` is that of the caller's claim on the upload's end, if it has one; where somebody else has it, it is for them
-    /// to look.
+    /// the caller knows: a chunk was withdrawn, or its end has begun meanwhile. `fence` is that of the caller's
+    /// claim on the upload's end, if it has one; where somebody else has it, it is for them to look.
     pub(super) async fn settle_suspects(&self, upload: &Upload, fence: Option<i64>) -> Result<bool> {
         if upload.state != UploadState::Receiving && fence.is_none() {
             return Ok(false);

@@ -114,3 +114,18 @@ async fn a_damaged_file_never_ends_cleanly() {
     std::fs::remove_file(&path).unwrap();
     app.get(&file.content_path()).await.problem(500, "internal");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_a_file_while_it_is_deleted_gets_it_or_is_told_that_it_is_gone() {
+    let app = TestApp::start().await;
+    for _ in 0..40 {
+        let file = app.file(bytes(1000)).await;
+        let (content, record) = (file.content_path(), file.file_path());
+        let reads = futures_util::future::join_all((0..8).map(|_| app.get(&content)));
+        let (reads, deleted) = tokio::join!(reads, app.delete(&record));
+        deleted.expect(204);
+        for read in reads {
+            assert!(matches!(read.status, 200 | 404), "{read:?}");
+        }
+    }
+}

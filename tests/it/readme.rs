@@ -35,7 +35,7 @@ async fn the_tour_works_when_it_is_typed() {
     assert!(compact.contains("[[1,1]]"), "one chunk is missing before it is sent: {said}");
     assert!(said.lines().any(|line| line == "100"), "the range has a hundred bytes: {said}");
     assert!(
-        said.contains("\"code\": \"upload-not-found\""),
+        said.contains("\"code\": \"chunk-out-of-range\""),
         "its last request is told what is wrong: {said}"
     );
     let [sent, came_back] =

@@ -175,6 +175,22 @@ async fn a_chunk_on_its_way_keeps_its_upload_alive() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chunk_that_never_ends_does_not_keep_its_upload_for_ever() {
+    let clock = new_year();
+    let app = app_at(&clock).await;
+    let upload = app.upload_of_chunks(2).await;
+    let mut raw = Raw::to(&app).await;
+    let length = format!("Content-Length: {}", upload.chunk_size);
+    raw.head(&format!("PUT {}", upload.chunk_path(0)), &[&length, "Expect: 100-continue"]).await;
+    assert_eq!(raw.answer().await.unwrap().status, 100);
+    raw.send(&upload.chunk(0)[..100]).await;
+    clock.advance(7 * DAY);
+    app.sweep().await;
+    raw.answer().await.unwrap().problem(410, "upload-gone");
+    assert_eq!(app.files_below("blobs/staging"), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_set_forward_ends_no_upload_at_once() {
     let clock = new_year();
     let app = app_at(&clock).await;

@@ -1,6 +1,7 @@
 //! `POST /api/uploads/{id}/finalize`: the file, the same answer again, and every refusal.
 
 use axum::http::Method;
+use cifra::config::{ChecksumPolicy, Config};
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, NOBODY, TestApp, TestUpload, bytes, crc64_text, sha256_text};
@@ -173,6 +174,21 @@ async fn a_digest_declared_at_the_end_must_hold_too() {
     }
     let right = json!({ "checksum": crc64_text(&upload.bytes) });
     finalize_with(&app, &upload, &right).await.expect(201);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_digest_that_was_never_computed_is_verified_when_it_is_declared_later() {
+    let policy = |config: &mut Config| config.file_upload.checksum = ChecksumPolicy::Crc64Nvme;
+    let app = TestApp::builder().with(policy).start().await;
+    let upload = app.upload_of_chunks(2).await;
+    app.put_all(&upload).await;
+    let file = app.finalize(&upload).await.expect(201).json();
+    assert_eq!(file["checksum"], crc64_text(&upload.bytes));
+    let wrong = json!({ "checksum": sha256_text(b"other bytes") });
+    let refused = finalize_with(&app, &upload, &wrong).await.problem(422, "checksum-mismatch");
+    assert_eq!(refused["actual"], sha256_text(&upload.bytes));
+    let right = json!({ "checksum": sha256_text(&upload.bytes) });
+    assert_eq!(finalize_with(&app, &upload, &right).await.expect(200).json(), file);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,8 @@
 //! Table `cifra_upload_parts`: the journal. A row is the receipt of a chunk; its commit is the acknowledgement.
 //!
 //! The counters in the upload's row move in the same transaction. Every change begins with a lock on that row
-//! (PostgreSQL): changes of one upload happen one after the other, and claiming its end is one of them. [`scan`] reads many receipts at once and removes those of ended uploads.
+//! (PostgreSQL): changes of one upload happen one after the other, and claiming its end is one of them. [`scan`]
+//! reads many receipts at once and removes those of ended uploads.
 
 mod scan;
 

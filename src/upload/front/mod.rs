@@ -11,6 +11,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::read_back::read_back;
 use crate::base::digest::Sha256State;
@@ -26,6 +27,9 @@ use crate::telemetry::Tasks;
 const CHECKPOINT_BYTES: u64 = 64 << 20;
 /// How many receipts the follower asks the journal for at once.
 const RECEIPTS_AT_ONCE: u32 = 64;
+
+/// How long to wait for somebody else who has the claim of the chunk at the front.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 /// The fronts of all uploads on their way.
 #[derive(Clone)]
@@ -130,23 +134,35 @@ impl Fronts {
                 return Ok(front.sha256.finish());
             }
             // The follower may be at work too; whoever is later finds the front moved on, and starts from there.
-            self.step(upload, Some(fence)).await?;
+            if !self.step(upload, Some(fence)).await? {
+                tokio::time::sleep(LOOK_AGAIN_AFTER).await; // somebody else is at a damaged chunk
+            }
         }
     }
 
     /// Starts the follower unless it is at work.
     fn follow(&self, upload: &Upload) {
-        if let Some(front) = self.lock().get_mut(&upload.id) {
-            if front.following != Following::No {
+        let (fronts, upload) = (self.clone(), upload.clone());
+        match self.lock().get_mut(&upload.id) {
+            Some(front) if front.following != Following::No => {
                 front.following = Following::YesLookAgain;
                 return;
             }
-            if front.offset == upload.total_size {
+            Some(front) if front.offset == upload.total_size => return,
+            Some(front) => front.following = Following::Yes,
+            // Not seen in this process yet: of all who ask meanwhile one is to follow.
+            None => {
+                self.tasks.spawn("load front", async move {
+                    match fronts.load(&upload).await {
+                        Ok(_) => fronts.follow(&upload),
+                        Err(error) => {
+                            tracing::warn!(upload.id = %upload.id, %error, "a front was not loaded: {error}");
+                        }
+                    }
+                });
                 return;
             }
-            front.following = Following::Yes;
         }
-        let (fronts, upload) = (self.clone(), upload.clone());
         self.tasks.spawn("follow front", async move {
             loop {
                 let stepped = fronts.step(&upload, None).await;
@@ -214,23 +230,22 @@ impl Fronts {
         let Some(_claim) = self.sessions.claims().take(upload.id, receipt.index) else {
             return Ok(false); // its next arrival, or the end of the upload, looks again
         };
-        let current = self.sessions.load(&upload.tenant, upload.id).await?;
+        let (id, index) = (upload.id, receipt.index);
+        let current = self.sessions.load(&upload.tenant, id).await?;
         if current.is_none_or(|current| current.withdrawals != seen) {
-            self.rewind(upload.id, seen + 1);
+            self.rewind(id, seen + 1);
             return Ok(true);
         }
-        let index = receipt.index;
+        let withdrawn = self.sessions.withdraw(id, index, fence, self.clock.now()).await?;
+        let Withdrawn::Done { withdrawals } = withdrawn else {
+            return Ok(false); // the upload has ended, and its bytes with it
+        };
+        self.rewind(id, withdrawals);
         tracing::error!(
-            upload.id = %upload.id, chunk.index = %index,
-            "chunk {index} of upload {} is damaged in the store: withdrew it, the client will be asked for it again",
-            upload.id
+            upload.id = %id, chunk.index = %index,
+            "chunk {index} of upload {id} is damaged in the store: withdrew it, the client will be asked for it again"
         );
-        let withdrawn = self.sessions.withdraw(upload.id, index, fence, self.clock.now()).await?;
-        if let Withdrawn::Done { withdrawals } = withdrawn {
-            self.rewind(upload.id, withdrawals);
-        }
-        let detail =
-            format!("chunk {index} of upload `{}` is damaged in the store; send it again", upload.id);
+        let detail = format!("chunk {index} of upload `{id}` is damaged in the store; send it again");
         Err(Error::new(Code::UploadIncomplete, detail))
     }
 
