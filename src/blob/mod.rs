@@ -101,7 +101,8 @@ pub trait BlobStore: Send + Sync + fmt::Debug {
     /// deleted meanwhile may be in it or not.
     async fn list(&self, prefix: &str) -> BlobResult<BoxStream<'static, BlobResult<BlobMeta>>>;
 
-    /// How many bytes it will still take before its reserve is touched; `None` if it knows no bound.
+    /// How many bytes it will still take before its reserve is touched, with those that it has set aside for blobs
+    /// in the making; `None` if it knows no bound.
     async fn available(&self) -> BlobResult<Option<u64>>;
 }
 

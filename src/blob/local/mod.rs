@@ -248,7 +248,8 @@ impl BlobStore for LocalStore {
     async fn available(&self) -> BlobResult<Option<u64>> {
         in_place(|| {
             self.shared.root.require_present()?;
-            self.shared.space.available()
+            // What is allocated ahead belongs to blobs in the making: they will fill it.
+            Ok(self.shared.space.available()?.saturating_add(self.files.ahead()))
         })
         .map(Some)
     }

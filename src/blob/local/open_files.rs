@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::name::StagedName;
+use super::receive::Target;
 use super::staging::{Shared, Staging};
 
 /// At most this many staging files stay open when nobody uses them.
@@ -54,6 +55,12 @@ impl OpenFiles {
         drop(files);
         drop(closed);
         staging
+    }
+
+    /// How many bytes all of them have allocated and not yet written.
+    pub(super) fn ahead(&self) -> u64 {
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.by_name.values().filter_map(|(staging, _)| staging.opened()).map(Target::ahead).sum()
     }
 
     /// Forgets a file that was completed or removed.

@@ -101,6 +101,12 @@ impl Target {
         Ok(Received { bytes: run.position - offset, disk_time: run.disk_time })
     }
 
+    /// How many bytes are allocated and not yet written. What is written twice is counted twice: too few rather
+    /// than too many.
+    pub(super) fn ahead(&self) -> u64 {
+        self.allocation.bytes().saturating_sub(self.written.load(Ordering::Relaxed))
+    }
+
     /// Counts what was written; now and then the disk is told to begin.
     fn count(&self, bytes: u64) {
         let before = self.written.fetch_add(bytes, Ordering::Relaxed);

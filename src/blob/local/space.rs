@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
@@ -94,12 +94,19 @@ pub(super) enum Ahead {
 pub(super) struct Allocation {
     ahead: Ahead,
     blocks: Mutex<HashSet<u64>>,
+    /// Bytes of those blocks.
+    bytes: AtomicU64,
 }
 
 impl Allocation {
     /// Of a file that grows like `ahead` says.
     pub(super) fn new(ahead: Ahead) -> Self {
-        Self { ahead, blocks: Mutex::new(HashSet::new()) }
+        Self { ahead, blocks: Mutex::new(HashSet::new()), bytes: AtomicU64::new(0) }
+    }
+
+    /// How many bytes were allocated in whole blocks.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Whether room for all of `range` was made before.
@@ -126,7 +133,12 @@ impl Allocation {
             let start = block * BLOCK_BYTES;
             let whole = start..start.saturating_add(BLOCK_BYTES).min(size);
             match space.take(file, &whole) {
-                Ok(()) => drop(blocks.insert(block)),
+                Ok(()) => {
+                    blocks.insert(block);
+                    if space.can_allocate.load(Ordering::Relaxed) {
+                        self.bytes.fetch_add(whole.end - whole.start, Ordering::Relaxed);
+                    }
+                }
                 // The block may be too much where what is asked for still fits, or be there already since
                 // before a restart.
                 Err(error) if error.kind() == BlobErrorKind::Full => {

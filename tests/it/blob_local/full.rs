@@ -110,3 +110,17 @@ fn the_reserve_is_not_touched() {
         store.put(&key("a/1"), stream::once(bytes(400_000, 3)), Some(400_000)).await.unwrap();
     });
 }
+
+#[test]
+fn what_is_allocated_ahead_for_an_upload_is_not_missing_to_others() {
+    let name = "blob_local::full::what_is_allocated_ahead_for_an_upload_is_not_missing_to_others";
+    child::on_a_small_disk(name, async |disk| {
+        let store = open(disk, 0).await;
+        let before = store.available().await.unwrap().unwrap();
+        let upload = Upload::begin(&store, "ahead", 20).await;
+        let _tag = upload.write(0).await;
+        let taken = before - store.available().await.unwrap().unwrap();
+        let part = upload.part(0).len() as u64;
+        assert!((part..part + (64 << 10)).contains(&taken), "a part of {part} bytes took {taken}");
+    });
+}
