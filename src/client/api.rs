@@ -27,7 +27,7 @@ const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// The probe of a container's health must end before the container runtime ends it.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// A sender slower than this is cut off by the server's own default (`server.body_min_rate`).
+/// A chunk that comes through more slowly than this is given up and sent again.
 const SLOWEST_BYTES_PER_SECOND: u64 = 16 * 1024;
 
 /// A file on the server.

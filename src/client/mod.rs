@@ -82,10 +82,9 @@ impl Client {
     /// when TLS is needed but this machine has no certificate authorities.
     pub fn new(settings: &Settings) -> Result<Self> {
         let wrong = |why: String| Error::Settings(format!("server address `{}`: {why}", settings.server));
-        let url = reqwest::Url::parse(&settings.server).map_err(|error| wrong(error.to_string()))?;
-        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-            return Err(wrong("expected http://HOST:PORT or https://HOST".to_owned()));
-        }
+        let url = reqwest::Url::parse(&settings.server).ok();
+        let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let url = url.ok_or_else(|| wrong("expected http://HOST:PORT or https://HOST".to_owned()))?;
         if url.query().is_some() || url.fragment().is_some() {
             return Err(wrong("expected no query and no fragment".to_owned()));
         }

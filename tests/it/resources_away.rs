@@ -109,3 +109,17 @@ async fn a_database_that_does_not_answer_is_told_within_five_seconds() {
     other.close().await.unwrap();
     app.get("/readyz").await.expect(200);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_lost_its_staging_folder_is_away_until_it_is_back() {
+    let app = TestApp::start().await;
+    let upload = app.upload_of_chunks(1).await;
+    let (staging, aside) = (app.folder().join("blobs/staging"), app.folder().join("blobs/aside"));
+    std::fs::rename(&staging, &aside).unwrap();
+    app.put_chunk(&upload, 0).await.problem(503, "unavailable");
+    app.get("/readyz").await.expect(503);
+    std::fs::rename(&aside, &staging).unwrap();
+    app.put_chunk(&upload, 0).await.expect(200);
+    app.finalize(&upload).await.expect(201);
+    app.get("/readyz").await.expect(200);
+}

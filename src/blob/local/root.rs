@@ -89,9 +89,11 @@ impl Root {
         let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
         let held = self.lock.metadata().map_err(|error| BlobError::io("looking at the lock", error))?;
         match fs::symlink_metadata(self.path.join("lock")).map(identity) {
-            Ok(found) if found == identity(held) => Ok(()),
+            Ok(found) if found == identity(held) && self.staging().is_dir() && self.blobs().is_dir() => {
+                Ok(())
+            }
             _ => {
-                let context = format!("the store's folder `{}` is not where it was", self.path.display());
+                let context = format!("the store's folder `{}` is not what it was", self.path.display());
                 Err(BlobError::new(BlobErrorKind::Unavailable, context))
             }
         }

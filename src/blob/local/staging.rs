@@ -146,8 +146,11 @@ impl Staging {
     pub(super) fn existing_or_new(&self, size: Option<u64>) -> BlobResult<&Target> {
         if self.existing(size)?.is_none() {
             let path = self.shared.root.staged(&self.name);
-            let file = root::open(OpenOptions::new().read(true).write(true).create_new(true), &path)
-                .map_err(|error| root::at("making", &path, error))?;
+            let made = root::open(OpenOptions::new().read(true).write(true).create_new(true), &path);
+            if made.as_ref().is_err_and(root::is_missing) {
+                self.shared.root.require_present()?; // it may be away rather than broken
+            }
+            let file = made.map_err(|error| root::at("making", &path, error))?;
             return self.adopt(file, size);
         }
         Ok(self.target.get().expect("INVARIANT: `existing` has just opened it"))
