@@ -135,7 +135,7 @@ impl Fronts {
             }
             // The follower may be at work too; whoever is later finds the front moved on, and starts from there.
             if !self.step(upload, Some(fence)).await? {
-                tokio::time::sleep(LOOK_AGAIN_AFTER).await; // somebody else is at a damaged chunk
+                tokio::time::sleep(LOOK_AGAIN_AFTER).await; // a damaged chunk is claimed by another: no event tells when it is free
             }
         }
     }
@@ -238,7 +238,11 @@ impl Fronts {
         }
         let withdrawn = self.sessions.withdraw(id, index, fence, self.clock.now()).await?;
         let Withdrawn::Done { withdrawals } = withdrawn else {
-            return Ok(false); // the upload has ended, and its bytes with it
+            // Who finishes it must not wait for what is not theirs any more.
+            let lost = || {
+                Error::new(Code::Unavailable, format!("the end of upload `{id}` was taken over; ask again"))
+            };
+            return if fence.is_some() { Err(lost()) } else { Ok(false) }; // it has ended, and its bytes with it
         };
         self.rewind(id, withdrawals);
         tracing::error!(

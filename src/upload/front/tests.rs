@@ -153,3 +153,16 @@ async fn what_was_hashed_before_a_withdrawal_does_not_count() {
     let upload = Upload { withdrawals: 1, ..home.upload.clone() };
     assert_eq!(home.fronts.finish(&upload, 0).await.unwrap(), sha256(&a_chunk_of(2)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_lost_the_claim_on_the_end_does_not_wait_for_a_damaged_chunk() {
+    let home = home(CHUNK).await;
+    home.arrive(0, &a_chunk_of(1)).await;
+    let span = Span { index: ChunkIndex::new(0), offset: 0, len: CHUNK };
+    let (key, parts) = (&home.upload.key, &home.upload.parts);
+    home.store.write(key, parts, span, stream::once(a_chunk_of(2))).await.unwrap();
+    let (tenant, id) = (&home.upload.tenant, home.upload.id);
+    home.sessions.claim_finish(tenant, id, None, SystemClock.now()).await.unwrap();
+    let finished = tokio::time::timeout(Duration::from_secs(5), home.fronts.finish(&home.upload, 99));
+    assert_eq!(finished.await.expect("it goes on for ever").unwrap_err().code(), Code::Unavailable);
+}
