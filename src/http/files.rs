@@ -7,19 +7,33 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::conditions::{self, Validators, Verdict};
 use super::extract::{Path, Query, Who};
+use super::openapi::requests::FilePath;
 use super::problem::Answer;
 use super::reply::json;
 use super::serve;
 use crate::app::Services;
+use crate::base::Code::{FileNotFound, PreconditionFailed, RangeNotSatisfiable};
 use crate::base::digest::Checksum;
 use crate::base::metadata::Metadata;
 use crate::base::{FileId, Timestamp};
 use crate::files::File;
 
-/// `GET /api/files/{id}`
+/// Look at a file
+#[utoipa::path(
+    get, path = "/api/files/{id}", operation_id = "get_file", tag = "files",
+    params(FilePath),
+    responses(
+        (status = 200, description = "The file.", body = FileView, headers(
+            ("ETag" = String, description = "Changes with the record: `\"VERSION.DERIVED\"`"),
+        )),
+        (status = 304, description = "The client has it already.", headers(("ETag" = String))),
+    ),
+    extensions(("x-problems" = json!([FileNotFound, PreconditionFailed]))),
+)]
 pub(super) async fn show(
     State(state): State<Arc<Services>>,
     Path(id): Path<FileId>,
@@ -38,7 +52,23 @@ pub(super) async fn show(
     Ok(response)
 }
 
-/// `GET|HEAD /api/files/{id}/content[?download=true]`
+/// Read a file
+///
+/// Whole, or a range of it. What a browser could run is answered as an attachment.
+#[utoipa::path(
+    get, path = "/api/files/{id}/content", operation_id = "get_content", tag = "files",
+    params(
+        FilePath,
+        ("download" = Option<bool>, Query, description = "As an attachment, to be saved."),
+        ("Range" = Option<String>, Header, description = "Which bytes, such as `bytes=0-1023`."),
+    ),
+    responses(
+        (status = 200, description = "The bytes.", body = [u8], content_type = "*/*"),
+        (status = 206, description = "The bytes of the range.", body = [u8], content_type = "*/*"),
+        (status = 304, description = "The client has them already.", headers(("ETag" = String))),
+    ),
+    extensions(("x-problems" = json!([FileNotFound, PreconditionFailed, RangeNotSatisfiable]))),
+)]
 pub(super) async fn content(
     State(state): State<Arc<Services>>,
     Path(id): Path<FileId>,
@@ -61,7 +91,13 @@ pub(super) async fn content(
     }
 }
 
-/// `DELETE /api/files/{id}`
+/// Delete a file
+#[utoipa::path(
+    delete, path = "/api/files/{id}", operation_id = "delete_file", tag = "files",
+    params(FilePath),
+    responses((status = 204, description = "It is gone.")),
+    extensions(("x-problems" = json!([FileNotFound]))),
+)]
 pub(super) async fn delete(
     State(state): State<Arc<Services>>,
     Path(id): Path<FileId>,
@@ -72,7 +108,8 @@ pub(super) async fn delete(
 }
 
 /// A file as JSON.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = File)]
 pub(super) struct FileView<'a> {
     id: FileId,
     filename: &'a str,
@@ -86,6 +123,7 @@ pub(super) struct FileView<'a> {
     version: i64,
     content_url: String,
     image: Option<Value>,
+    #[schema(value_type = Object)]
     thumbnails: Map<String, Value>,
 }
 

@@ -1,36 +1,75 @@
 //! `/healthz` (the process runs), `/readyz` (it can work), `/metrics`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::reply;
 use crate::app::Services;
 use crate::telemetry::metrics;
 
-/// `GET /healthz`
+/// Whether the process runs
+#[utoipa::path(
+    get, path = "/healthz", operation_id = "healthz", tag = "operations", security(()),
+    responses((status = 200, description = "It runs.", body = Live)),
+)]
 pub(super) async fn live() -> Response {
-    reply::json(&json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
+    reply::json(&Live { status: "ok", version: env!("CARGO_PKG_VERSION") })
 }
 
-/// `GET /readyz`
+/// Whether the service can work
+#[utoipa::path(
+    get, path = "/readyz", operation_id = "readyz", tag = "operations", security(()),
+    responses(
+        (status = 200, description = "It can.", body = Ready),
+        (status = 503, description = "A part that it needs is away.", body = Ready),
+    ),
+)]
 pub(super) async fn ready(State(state): State<Arc<Services>>) -> Response {
     let checks = state.ops.ready().await;
     let all = checks.iter().all(|check| check.ok);
-    let details: Map<String, Value> = checks
-        .iter()
-        .map(|check| (check.name.to_owned(), json!({ "status": if check.ok { "ok" } else { "away" } })))
-        .collect();
+    let part = |ok| Part { status: if ok { "ok" } else { "away" } };
+    let parts = checks.iter().map(|check| (check.name, part(check.ok))).collect();
     let status = if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = reply::json(&json!({ "status": if all { "ok" } else { "unavailable" }, "checks": details }));
+    let body = reply::json(&Ready { status: if all { "ok" } else { "unavailable" }, checks: parts });
     (status, body).into_response()
 }
 
-/// `GET /metrics`: the text format of Prometheus.
+/// What the service did
+#[utoipa::path(
+    get, path = "/metrics", operation_id = "metrics", tag = "operations",
+    responses((status = 200, description = "Counters and histograms, as Prometheus reads them.", body = String)),
+)]
 pub(super) async fn scrape() -> Response {
     let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     ([(header::CONTENT_TYPE, content_type)], metrics::install().render()).into_response()
+}
+
+/// The answer of `/healthz`.
+#[derive(Debug, Serialize, ToSchema)]
+struct Live {
+    /// `ok`
+    status: &'static str,
+    version: &'static str,
+}
+
+/// The answer of `/readyz`.
+#[derive(Debug, Serialize, ToSchema)]
+struct Ready {
+    /// `ok` or `unavailable`
+    status: &'static str,
+    /// Each part by its name.
+    checks: BTreeMap<&'static str, Part>,
+}
+
+/// A part that the service needs.
+#[derive(Debug, Serialize, ToSchema)]
+struct Part {
+    /// `ok` or `away`
+    status: &'static str,
 }

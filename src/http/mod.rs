@@ -11,6 +11,7 @@ mod fields;
 mod files;
 mod health;
 mod layers;
+mod openapi;
 mod problem;
 mod reply;
 mod serve;
@@ -21,8 +22,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::routing::{get, post, put};
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 pub use server::Server;
 
@@ -30,18 +32,24 @@ use self::problem::{Answer, Problem};
 use crate::app::Services;
 use crate::base::{Code, Error};
 
-/// All routes.
+/// All routes, each with its documentation. This is the only place where a handler gets a path.
+fn routes() -> OpenApiRouter<Arc<Services>> {
+    OpenApiRouter::with_openapi(openapi::beginning())
+        .routes(routes!(uploads::create, uploads::list))
+        .routes(routes!(uploads::show, uploads::abort))
+        .routes(routes!(uploads::put_chunk))
+        .routes(routes!(uploads::finalize))
+        .routes(routes!(files::show, files::delete))
+        .routes(routes!(files::content))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::scrape))
+        .routes(routes!(openapi::show))
+}
+
+/// The routes, and what stands around them.
 fn router(state: Arc<Services>) -> Router {
-    Router::new()
-        .route("/api/uploads", post(uploads::create).get(uploads::list))
-        .route("/api/uploads/{id}", get(uploads::show).delete(uploads::abort))
-        .route("/api/uploads/{id}/chunks/{index}", put(uploads::put_chunk))
-        .route("/api/uploads/{id}/finalize", post(uploads::finalize))
-        .route("/api/files/{id}", get(files::show).delete(files::delete))
-        .route("/api/files/{id}/content", get(files::content))
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::scrape))
+    Router::from(routes())
         .fallback(nowhere)
         .method_not_allowed_fallback(other_method)
         // Bodies have limits of their own: a chunk's size, a JSON document's.

@@ -6,13 +6,21 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::extract::{Bytes, Json, Path, Path2, Query, Who};
 use super::fields::invalid;
 use super::files::FileView;
+use super::openapi::requests::{
+    ChunkPath, DigestHeaders, Finalize as FinalizeBody, NewUpload as NewUploadBody, PageQuery, UploadPath,
+};
 use super::problem::Answer;
 use super::reply::json;
 use crate::app::Services;
+use crate::base::Code::{
+    ChecksumMismatch, ChunkBusy, ChunkConflict, ChunkOutOfRange, ChunkSizeMismatch, FileTooLarge,
+    InvalidDigest, StorageFull, UploadFinalized, UploadGone, UploadIncomplete, UploadNotFound,
+};
 use crate::base::digest::Checksum;
 use crate::base::metadata::Metadata;
 use crate::base::{ChunkIndex, Timestamp, UploadId};
@@ -23,7 +31,19 @@ const LIMIT_DEFAULT: u32 = 50;
 /// And at most this many.
 const LIMIT_MAX: u32 = 500;
 
-/// `POST /api/uploads`
+/// Begin an upload
+///
+/// The server decides the size of the chunks: the wish counts, within what it can do.
+#[utoipa::path(
+    post, path = "/api/uploads", operation_id = "create_upload", tag = "uploads",
+    request_body = NewUploadBody,
+    responses(
+        (status = 201, description = "The upload.", body = UploadView, headers(
+            ("Location" = String, description = "`/api/uploads/{id}`"),
+        )),
+    ),
+    extensions(("x-problems" = json!([FileTooLarge, InvalidDigest, StorageFull]))),
+)]
 pub(super) async fn create(
     State(state): State<Arc<Services>>,
     Who(who): Who,
@@ -44,7 +64,23 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, location, json(&UploadView::of(&state, &status))).into_response())
 }
 
-/// `PUT /api/uploads/{id}/chunks/{index}[?replace=true]`
+/// Send a chunk
+///
+/// Every chunk but the last has exactly `chunk_size` bytes. Any order, any number at once. A chunk sent again with the
+/// same bytes is answered with the old receipt.
+#[utoipa::path(
+    put, path = "/api/uploads/{id}/chunks/{index}", operation_id = "put_chunk", tag = "uploads",
+    params(
+        ChunkPath, DigestHeaders,
+        ("replace" = Option<bool>, Query, description = "Replace the accepted chunk, if there is one."),
+    ),
+    request_body(content = [u8], content_type = "application/octet-stream", description = "The chunk's bytes."),
+    responses((status = 200, description = "The chunk counts.", body = ReceiptView)),
+    extensions(("x-problems" = json!([
+        InvalidDigest, ChunkOutOfRange, UploadNotFound, ChunkConflict, ChunkBusy, UploadFinalized, UploadGone,
+        ChunkSizeMismatch, ChecksumMismatch, StorageFull,
+    ]))),
+)]
 pub(super) async fn put_chunk(
     State(state): State<Arc<Services>>,
     Path2(id, index): Path2<UploadId, ChunkIndex>,
@@ -61,7 +97,13 @@ pub(super) async fn put_chunk(
     Ok(json(&ReceiptView::from(receipt)))
 }
 
-/// `GET /api/uploads/{id}`
+/// Look at an upload
+#[utoipa::path(
+    get, path = "/api/uploads/{id}", operation_id = "get_upload", tag = "uploads",
+    params(UploadPath),
+    responses((status = 200, description = "The upload, with what is missing.", body = UploadView)),
+    extensions(("x-problems" = json!([UploadNotFound, UploadGone]))),
+)]
 pub(super) async fn show(
     State(state): State<Arc<Services>>,
     Path(id): Path<UploadId>,
@@ -71,7 +113,17 @@ pub(super) async fn show(
     Ok(json(&UploadView::of(&state, &status)))
 }
 
-/// `GET /api/uploads`
+/// List uploads
+///
+/// `metadata.KEY=VALUE` in the query finds those with that pair; it may be given for several keys.
+#[utoipa::path(
+    get, path = "/api/uploads", operation_id = "list_uploads", tag = "uploads",
+    params(
+        ("state" = Option<String>, Query, description = "Only those in this state."),
+        PageQuery,
+    ),
+    responses((status = 200, description = "A page of them, without `missing`.", body = UploadPage)),
+)]
 pub(super) async fn list(
     State(state): State<Arc<Services>>,
     Who(who): Who,
@@ -85,11 +137,27 @@ pub(super) async fn list(
         return Err(invalid("limit", &format!("must be 1 to {LIMIT_MAX}")).into());
     }
     let page = state.uploads.list(&who, filter, limit, cursor.as_deref()).await?;
-    let items: Vec<_> = page.items.iter().map(UploadView::of_row).collect();
-    Ok(json(&serde_json::json!({ "items": items, "next_cursor": page.next_cursor })))
+    let items = page.items.iter().map(UploadView::of_row).collect();
+    Ok(json(&UploadPage { items, next_cursor: page.next_cursor }))
 }
 
-/// `POST /api/uploads/{id}/finalize`
+/// Make the file
+///
+/// May be sent again: the answer is then the same file.
+#[utoipa::path(
+    post, path = "/api/uploads/{id}/finalize", operation_id = "finalize_upload", tag = "uploads",
+    params(UploadPath),
+    request_body = Option<FinalizeBody>,
+    responses(
+        (status = 201, description = "The file.", body = FileView, headers(
+            ("Location" = String, description = "`/api/files/{id}`"),
+        )),
+        (status = 200, description = "The file, which was there already.", body = FileView),
+    ),
+    extensions(("x-problems" = json!([
+        InvalidDigest, UploadNotFound, UploadGone, UploadIncomplete, UploadFinalized, ChecksumMismatch, StorageFull,
+    ]))),
+)]
 pub(super) async fn finalize(
     State(state): State<Arc<Services>>,
     Path(id): Path<UploadId>,
@@ -107,7 +175,13 @@ pub(super) async fn finalize(
     Ok((StatusCode::CREATED, location, view).into_response())
 }
 
-/// `DELETE /api/uploads/{id}`
+/// Give an upload up
+#[utoipa::path(
+    delete, path = "/api/uploads/{id}", operation_id = "abort_upload", tag = "uploads",
+    params(UploadPath),
+    responses((status = 204, description = "It has ended; also when it had before.")),
+    extensions(("x-problems" = json!([UploadNotFound, UploadFinalized, UploadGone]))),
+)]
 pub(super) async fn abort(
     State(state): State<Arc<Services>>,
     Path(id): Path<UploadId>,
@@ -118,7 +192,8 @@ pub(super) async fn abort(
 }
 
 /// An upload as JSON.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Upload)]
 struct UploadView<'a> {
     upload_id: UploadId,
     state: &'static str,
@@ -178,8 +253,17 @@ impl<'a> UploadView<'a> {
     }
 }
 
+/// A page of uploads as JSON.
+#[derive(Debug, Serialize, ToSchema)]
+struct UploadPage<'a> {
+    items: Vec<UploadView<'a>>,
+    /// Give it as `cursor` for the next page; null after the last one.
+    next_cursor: Option<String>,
+}
+
 /// The acknowledgement of a chunk as JSON.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ChunkReceipt)]
 struct ReceiptView {
     upload_id: UploadId,
     index: ChunkIndex,

@@ -17,6 +17,7 @@ mod history;
 mod http_edges;
 mod http_wire;
 mod logs;
+mod openapi;
 mod power_cut;
 mod races;
 mod readme;

@@ -1,0 +1,125 @@
+//! The OpenAPI document of all routes, at `/openapi.json`.
+//!
+//! Each handler says what is its own in `#[utoipa::path]`: parameters, bodies, answers, and in `x-problems` the codes
+//! that only it can meet. What holds for many is added here, once: the problems that anything can meet and their
+//! shapes, headers of every answer, HEAD beside each GET. The router takes a handler only together with its
+//! documentation (`super::routes`), so nothing can be missing.
+
+mod problems;
+pub(super) mod requests;
+mod types;
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use axum::response::Response;
+use serde_json::{Map, Value, json};
+use utoipa::openapi::OpenApi;
+
+use super::reply;
+
+/// The finished document.
+pub(super) static DOCUMENT: LazyLock<Value> = LazyLock::new(|| finish(super::routes().into_openapi()));
+
+/// What stands in the document before any route does.
+pub(super) fn beginning() -> OpenApi {
+    serde_json::from_value(json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "cifra",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": include_str!("about.md"),
+            "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
+        },
+        "tags": [
+            { "name": "uploads", "description": "A file comes in by chunks: any order, any number at once, resumable." },
+            { "name": "files", "description": "What is stored." },
+            { "name": "operations", "description": "Whether the service lives and works, and what it did." },
+        ],
+        "components": { "securitySchemes": { "key": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "`Authorization: Bearer KEY`. With `auth.mode: open` no key is needed.",
+        } } },
+        "paths": {},
+    }))
+    .expect("INVARIANT: written above, and read by every test of the document")
+}
+
+/// The OpenAPI document
+///
+/// Generated from the code that answers: it is complete.
+#[utoipa::path(
+    get, path = "/openapi.json", operation_id = "openapi", tag = "operations",
+    responses((status = 200, description = "The document.", body = Value)),
+    security(()),
+)]
+pub(super) async fn show() -> Response {
+    reply::json(&*DOCUMENT)
+}
+
+/// Adds what holds for many operations.
+fn finish(document: OpenApi) -> Value {
+    let mut document = serde_json::to_value(document).expect("INVARIANT: the document is JSON");
+    for (_, item) in members(&mut document["paths"]) {
+        for (_, operation) in members(item) {
+            problems::expand(operation);
+        }
+        if let Some(get) = item.get("get") {
+            let head = head_of(get);
+            item["head"] = head;
+        }
+        for (_, operation) in members(item) {
+            for (_, response) in members(&mut operation["responses"]) {
+                response["headers"]["X-Request-Id"] = json!({ "$ref": "#/components/headers/X-Request-Id" });
+            }
+        }
+    }
+    document["components"]["headers"] = json!({
+        "X-Request-Id": {
+            "description": "Names the request in the service's log; the client's own, if it sent a usable one.",
+            "schema": { "type": "string", "minLength": 1, "maxLength": 128 },
+        },
+        "Retry-After": {
+            "description": "Come back after this many seconds.",
+            "schema": { "type": "integer", "minimum": 1 },
+        },
+    });
+    types::define(&mut document["components"]["schemas"]);
+    problems::define(&mut document["components"]["schemas"]);
+    close_requests(&mut document);
+    document
+}
+
+/// A field that nobody asked for is a fault (`fields`), in every JSON request.
+fn close_requests(document: &mut Value) {
+    let schemas: BTreeSet<String> = members(&mut document["paths"])
+        .flat_map(|(_, item)| members(item))
+        .filter_map(|(_, operation)| {
+            let schema = &mut operation.get_mut("requestBody")?["content"]["application/json"]["schema"];
+            // utoipa says of a body that may be left out that it may be null, which is something else.
+            if let Some(shape) = schema["oneOf"].as_array_mut().and_then(Vec::pop) {
+                *schema = shape;
+            }
+            Some(schema["$ref"].as_str()?.rsplit('/').next()?.to_owned())
+        })
+        .collect();
+    for name in schemas {
+        document["components"]["schemas"][name]["additionalProperties"] = false.into();
+    }
+}
+
+/// HEAD answers what GET does, without the body (RFC 9110 9.3.2).
+fn head_of(get: &Value) -> Value {
+    let mut head = get.clone();
+    let name = |text: &Value| format!("{}_head", text.as_str().unwrap_or_default());
+    head["operationId"] = name(&get["operationId"]).into();
+    for (_, response) in members(&mut head["responses"]) {
+        response.as_object_mut().map(|response| response.remove("content"));
+    }
+    head
+}
+
+fn members(value: &mut Value) -> impl Iterator<Item = (&String, &mut Value)> {
+    value.as_object_mut().into_iter().flat_map(Map::iter_mut)
+}

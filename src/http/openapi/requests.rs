@@ -1,0 +1,84 @@
+//! The shapes of requests, for the document only: `fields` reads the requests themselves, so that every fault of
+//! one is told at once. A test sends what stands here and holds the two together.
+#![expect(dead_code, reason = "no value of these types is ever made; the document has their shapes")]
+
+use utoipa::{IntoParams, ToSchema};
+
+use crate::base::digest::Checksum;
+use crate::base::metadata::Metadata;
+use crate::base::{ChunkIndex, FileId, UploadId};
+
+/// What a client says of a file that it begins to upload.
+#[derive(ToSchema)]
+#[schema(example = json!({ "filename": "holiday.mp4", "total_size": 73_400_320 }))]
+pub(in crate::http) struct NewUpload {
+    /// A label, not a path.
+    #[schema(min_length = 1, max_length = 1024)]
+    filename: String,
+    /// Bytes of the whole file.
+    total_size: u64,
+    /// What the client says it is.
+    content_type: Option<String>,
+    /// A wish, in bytes; the answer tells what the server decided.
+    chunk_size: Option<u64>,
+    /// The whole file's digest: verified before the file is visible.
+    checksum: Option<Checksum>,
+    metadata: Option<Metadata>,
+}
+
+/// How an upload ends well.
+#[derive(ToSchema)]
+#[schema(example = json!({}))]
+pub(in crate::http) struct Finalize {
+    /// The whole file's digest: verified before the file is visible.
+    checksum: Option<Checksum>,
+}
+
+/// `/api/uploads/{id}`
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(in crate::http) struct UploadPath {
+    /// The upload.
+    id: UploadId,
+}
+
+/// `/api/uploads/{id}/chunks/{index}`
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(in crate::http) struct ChunkPath {
+    /// The upload.
+    id: UploadId,
+    /// The chunk.
+    index: ChunkIndex,
+}
+
+/// `/api/files/{id}`
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(in crate::http) struct FilePath {
+    /// The file.
+    id: FileId,
+}
+
+/// One page of a list.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct PageQuery {
+    /// At most this many items.
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    limit: Option<u32>,
+    /// `next_cursor` of the page before, with the same filter.
+    cursor: Option<String>,
+}
+
+/// Digests that a body of bytes must have; every one that is sent is verified.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(in crate::http) struct DigestHeaders {
+    /// A digest of the body (RFC 9530): `sha-256`, `sha-512` or `crc32c`, such as `sha-256=:BASE64:`.
+    #[param(rename = "Content-Digest")]
+    content_digest: Option<String>,
+    /// The CRC-64/NVME of the body: base64 of its 8 big-endian bytes.
+    #[param(rename = "X-Checksum-Crc64nvme")]
+    checksum_crc64nvme: Option<String>,
+}

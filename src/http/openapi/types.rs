@@ -1,0 +1,74 @@
+//! The schemas of what `base` defines: ids, times, digests, metadata. They stand here and not there, because
+//! `base` knows nothing of HTTP's documents.
+
+use serde_json::{Value, json};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use crate::base::digest::Checksum;
+use crate::base::metadata::{self, Metadata};
+use crate::base::{ChunkIndex, FileId, Timestamp, UploadId};
+
+macro_rules! schemas {
+    ($($type:ident = $schema:expr;)*) => {
+        $(
+            /// utoipa's own types have no words for all of JSON Schema that we use: they get the name only.
+            impl PartialSchema for $type {
+                fn schema() -> RefOr<Schema> {
+                    Schema::default().into()
+                }
+            }
+
+            impl ToSchema for $type {}
+        )*
+
+        /// Puts the schemas where utoipa put the names.
+        pub(super) fn define(schemas: &mut Value) {
+            $(schemas[stringify!($type)] = $schema;)*
+        }
+    };
+}
+
+schemas! {
+    UploadId = json!({
+        "type": "string",
+        "format": "uuid",
+        "pattern": "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
+        "description": "A UUID of version 7. The file that the upload becomes has the same.",
+        "examples": ["0198c5f0-7c1e-7d2a-9b3f-2f1d0e5a6b7c"],
+    });
+    FileId = json!({
+        "type": "string",
+        "format": "uuid",
+        "pattern": "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
+        "description": "A UUID of version 7.",
+        "examples": ["0198c5f0-7c1e-7d2a-9b3f-2f1d0e5a6b7c"],
+    });
+    ChunkIndex = json!({
+        "type": "integer",
+        "minimum": 0,
+        "maximum": 999_999,
+        "description": "Which chunk of the upload, from 0.",
+        "examples": [0],
+    });
+    Timestamp = json!({
+        "type": "string",
+        "format": "date-time",
+        "description": "RFC 3339, in UTC, with microseconds.",
+        "examples": ["2026-11-21T09:30:00.000000Z"],
+    });
+    Checksum = json!({
+        "type": "string",
+        "pattern": "^(sha256:[0-9a-f]{64}|crc64nvme:[0-9a-f]{16})$",
+        "description": "`sha256:` or `crc64nvme:` and the digest in lower-case hex.",
+        "examples": ["sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"],
+    });
+    Metadata = json!({
+        "type": "object",
+        "additionalProperties": { "type": "string" },
+        "propertyNames": { "minLength": 1 },
+        "maxProperties": metadata::KEYS_MAX,
+        "description": "Pairs of the client's own. At most 64 keys, and 8 KiB in all keys and values together.",
+        "examples": [{ "album": "summer" }],
+    });
+}
