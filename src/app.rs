@@ -15,7 +15,7 @@ use crate::base::{Clock, Code, Error, Result};
 use crate::blob::local::{LocalOptions, LocalStore};
 use crate::blob::{BlobStore, PartStore};
 use crate::config::{Config, DatabaseUrl, Durability};
-use crate::db::{self, Db, DbOptions, Synchronous, Urgency, stores, uploads};
+use crate::db::{self, Db, DbOptions, Synchronous, Urgency, files, stores, uploads};
 use crate::files::FileService;
 use crate::ops::Ops;
 use crate::session::Sessions;
@@ -81,6 +81,7 @@ impl App {
         check_identity(&db, &store, name, clock.as_ref()).await?;
         check_all_configured(&db, name).await?;
         remove_strays(&db, &store, name).await?;
+        settle_unrevealed(&db, &store).await?;
 
         let sessions = Sessions::new(db.clone(), name, boot_id());
         sessions.break_finish_claims(clock.now()).await?;
@@ -260,6 +261,26 @@ async fn remove_strays(db: &Db, store: &LocalStore, name: &str) -> Result<()> {
         if !known {
             tracing::info!(parts = parts.as_str(), "removing staged bytes of no upload: {}", parts.as_str());
             store.remove_stray(&parts).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Files that came in one request when the process ended: those that are committed get to their place, the others
+/// never were.
+async fn settle_unrevealed(db: &Db, store: &LocalStore) -> Result<()> {
+    for key in store.unrevealed().await? {
+        let known = match key.file() {
+            None => None,
+            Some((tenant, id)) => {
+                db.read(move |c| Box::pin(async move { files::get(c, &tenant, id).await })).await?
+            }
+        };
+        if known.is_some() {
+            store.reveal(&[key]).await?;
+        } else {
+            tracing::info!(%key, "removing the bytes of a request that broke off: {key}");
+            store.delete(&key).await?;
         }
     }
     Ok(())

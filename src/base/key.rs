@@ -17,6 +17,13 @@ impl BlobKey {
         Self(format!("{tenant}/{spread:02x}/{id}"))
     }
 
+    /// The file whose bytes live there; `None` for a key of another kind.
+    pub fn file(&self) -> Option<(TenantId, FileId)> {
+        let (tenant, rest) = self.0.split_once('/')?;
+        let (tenant, id) = (tenant.parse().ok()?, rest.split_once('/')?.1.parse().ok()?);
+        (Self::of_file(&tenant, id) == *self).then_some((tenant, id))
+    }
+
     /// A key that was read from our own database or listing; `None` if it could leave its store.
     pub fn parse(text: &str) -> Option<Self> {
         let segment = |part: &str| {

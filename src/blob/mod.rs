@@ -63,6 +63,33 @@ pub struct Span {
     pub len: u64,
 }
 
+/// How many bytes a body may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    /// As many as this: its sender said so.
+    Exactly(u64),
+    /// Nobody knows; not more than this.
+    AtMost(u64),
+}
+
+impl Length {
+    /// More than this are too many.
+    pub fn max(self) -> u64 {
+        match self {
+            Self::Exactly(bytes) | Self::AtMost(bytes) => bytes,
+        }
+    }
+}
+
+/// Who finds the bytes of a staged blob that nobody came back for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leftovers {
+    /// The store, when it is opened again: it knows them by their names.
+    FoundAtStart,
+    /// Nobody: a row that says when to delete them must be committed before [`BlobStore::stage`].
+    Announced,
+}
+
 /// What a store says of a part that it has taken; kept in the journal, given back to [`PartStore::complete`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartTag {
@@ -86,6 +113,24 @@ pub trait BlobStore: Send + Sync + fmt::Debug {
     /// [`BlobErrorKind::BodyCut`] or [`BlobErrorKind::BodyTooLong`] if the body has not `size` bytes.
     async fn put(&self, key: &BlobKey, body: ByteStream, size: Option<u64>) -> BlobResult<BlobMeta>;
 
+    /// Takes `body` in for `key`, where nobody sees it; answers its length. All or nothing, and when dropped in the
+    /// middle nothing. [`BlobStore::keep`] and [`BlobStore::reveal`] make it the blob, [`BlobStore::delete`] takes it
+    /// back; [`BlobStore::leftovers`] says who does if the process ends before.
+    ///
+    /// # Errors
+    /// Those of [`BlobStore::put`]; [`BlobErrorKind::Full`], if possible before the body is read.
+    async fn stage(&self, key: &BlobKey, body: ByteStream, length: Length) -> BlobResult<u64>;
+
+    /// Makes staged blobs survive what the store's durability says; to be called before anybody is told of them.
+    async fn keep(&self, keys: &[BlobKey]) -> BlobResult<()>;
+
+    /// Puts staged blobs where they belong, for good. To be called when what refers to them is committed: a store
+    /// finds them for [`BlobStore::get`] before that too. Can be repeated.
+    async fn reveal(&self, keys: &[BlobKey]) -> BlobResult<()>;
+
+    /// What becomes of blobs that were staged and never revealed.
+    fn leftovers(&self) -> Leftovers;
+
     /// Opens a blob; `range` must lie within it, anything else is an error.
     ///
     /// What is read is the blob that was opened, even if it is replaced or deleted meanwhile.
@@ -94,7 +139,7 @@ pub trait BlobStore: Send + Sync + fmt::Debug {
     /// What is known of a blob.
     async fn head(&self, key: &BlobKey) -> BlobResult<Option<BlobMeta>>;
 
-    /// Removes a blob; fine if there is none. It does not come back after a loss of power.
+    /// Removes a blob, staged or not; fine if there is none. It does not come back after a loss of power.
     async fn delete(&self, key: &BlobKey) -> BlobResult<()>;
 
     /// All blobs below the folder `prefix` (`""`: all), in no particular order. Not a snapshot: what is put or

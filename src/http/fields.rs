@@ -142,6 +142,21 @@ impl Params {
         taken.into_iter().map(|(key, value)| (key[prefix.len()..].to_owned(), value)).collect()
     }
 
+    /// The same, where each may be given once.
+    ///
+    /// # Errors
+    /// `InvalidRequest` if one is given twice.
+    pub(super) fn pairs(&mut self, prefix: &str) -> Result<BTreeMap<String, String>> {
+        let mut pairs = BTreeMap::new();
+        for (key, value) in self.prefixed(prefix) {
+            if pairs.contains_key(&key) {
+                return Err(invalid(&format!("{prefix}{key}"), &"it is given more than once"));
+            }
+            pairs.insert(key, value);
+        }
+        Ok(pairs)
+    }
+
     /// # Errors
     /// `InvalidRequest` if a parameter is left over.
     pub(super) fn finish(self) -> Result<()> {

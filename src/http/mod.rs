@@ -10,6 +10,7 @@ mod extract;
 mod fields;
 mod files;
 mod health;
+mod intake;
 mod layers;
 mod openapi;
 mod problem;
@@ -39,6 +40,7 @@ fn routes() -> OpenApiRouter<Arc<Services>> {
         .routes(routes!(uploads::show, uploads::abort))
         .routes(routes!(uploads::put_chunk))
         .routes(routes!(uploads::finalize))
+        .routes(routes!(intake::create))
         .routes(routes!(files::show, files::delete))
         .routes(routes!(files::content))
         .routes(routes!(health::live))

@@ -84,6 +84,26 @@ impl Sessions {
             .await
     }
 
+    /// Adds files that came without a session, in one transaction: from here on they are visible. Answers only when
+    /// that is certain.
+    ///
+    /// # Errors
+    /// `Unavailable` when the connection broke: it may have happened. Else nothing has.
+    pub async fn publish(&self, files: &[File], commit: Commit) -> Result<()> {
+        let files = files.to_vec();
+        self.db
+            .write_to_the_end(Urgency::Normal, commit, move |c| {
+                let files = files.clone();
+                Box::pin(async move {
+                    for file in &files {
+                        files::insert(c, file).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await
+    }
+
     /// Ends a session without a file. Without an answer it may still happen: then its bytes are the sweeper's.
     pub async fn end(
         &self,

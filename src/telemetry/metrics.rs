@@ -16,6 +16,8 @@ const CHUNKS: &str = "cifra_chunks_total";
 const UPLOADS: &str = "cifra_uploads_total";
 const FINALIZE_SECONDS: &str = "cifra_finalize_stage_duration_seconds";
 const IN_FLIGHT: &str = "cifra_http_requests_in_flight";
+const FILES: &str = "cifra_files_created_total";
+const FILE_BYTES: &str = "cifra_files_created_bytes_total";
 const SWEPT: &str = "cifra_sweeper_actions_total";
 
 /// From a chunk journalled in half a millisecond to a finalize of a minute.
@@ -75,6 +77,8 @@ fn describe() {
     describe_counter!(CHUNKS, "Chunks by outcome: accepted, repeated, refused");
     describe_counter!(UPLOADS, "Uploads by event: created, completed, aborted, expired");
     describe_histogram!(FINALIZE_SECONDS, Unit::Seconds, "What a finalize spent in each stage");
+    describe_counter!(FILES, "Files that came in one request");
+    describe_counter!(FILE_BYTES, Unit::Bytes, "Bytes of files that came in one request");
     describe_counter!(SWEPT, "What the sweeper did, by action");
 }
 
@@ -110,6 +114,12 @@ pub fn chunk_not_stored(outcome: &'static str) {
 /// An upload was `created`, `completed`, `aborted` or `expired`.
 pub fn upload(event: &'static str) {
     counter!(UPLOADS, "event" => event).increment(1);
+}
+
+/// A file of `bytes` came in one request.
+pub fn file_created(bytes: u64) {
+    counter!(FILES).increment(1);
+    counter!(FILE_BYTES).increment(bytes);
 }
 
 /// A finalize spent `elapsed` in `stage`: `digest`, `store` or `journal`.

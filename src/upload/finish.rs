@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::plan::{self};
-use super::{MISSING_RANGES_MAX, UploadService, not_found};
+use super::{MISSING_RANGES_MAX, UNKNOWN_TYPE, UploadService, not_found};
 use crate::base::crc::{Crc64, Crc64Joiner};
 use crate::base::digest::{Algorithm, Checksum};
 use crate::base::principal::Scope;
@@ -24,8 +24,6 @@ use crate::telemetry::{failpoint, metrics};
 
 /// How many receipts are read at once while the file's CRC is combined.
 const RECEIPTS_AT_ONCE: u32 = 10_000;
-/// The media type of a file whose sender did not say what it is (RFC 9110 8.3).
-const UNKNOWN_TYPE: &str = "application/octet-stream";
 
 /// The file that an upload became.
 #[derive(Debug, Clone)]

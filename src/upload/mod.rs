@@ -3,7 +3,7 @@
 //! [`UploadService`] is called by `http` (and later by other protocols); its methods stand by subject:
 //! here beginning, looking and giving up; in `chunk` a chunk's way in; in `finish` its becoming a file; in
 //! `front` the SHA-256 of what is there so far; in `suspects` what a loss of power may have taken; in
-//! `sweep` what happens when nobody asks. Every decision that is a pure function stands in `plan`.
+//! `sweep` what happens when nobody asks; in `whole` files that come in one request. Every decision that is a pure function stands in `plan`.
 
 mod chunk;
 mod finish;
@@ -13,6 +13,7 @@ pub mod plan;
 mod read_back;
 mod suspects;
 mod sweep;
+mod whole;
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub use chunk::{ChunkIn, ChunkReceipt};
 pub use finish::Finished;
 pub use plan::OnRepeat;
 pub use sweep::Sweeper;
+pub use whole::{Batch, NewFile};
 
 use self::finish::Flights;
 use self::front::Fronts;
@@ -32,7 +34,7 @@ use crate::base::principal::Scope;
 use crate::base::range::gaps;
 use crate::base::{Clock, Code, Error, Page, Principal, Result, Timestamp, UploadId, page};
 use crate::blob::{BlobKey, PartStore};
-use crate::config::{ChecksumPolicy, FileUpload};
+use crate::config::{ChecksumPolicy, Durability, FileUpload};
 pub use crate::db::uploads::{Protocol, Upload, UploadFilter, UploadState};
 
 use crate::db::uploads::{EndOutcome, EndState};
@@ -42,6 +44,9 @@ use crate::telemetry::{Tasks, metrics};
 
 /// At most this many ranges of missing chunks are told at once; the next look tells the next ones.
 pub const MISSING_RANGES_MAX: usize = 1_000;
+
+/// The media type of a file whose sender did not say what it is (RFC 9110 8.3).
+const UNKNOWN_TYPE: &str = "application/octet-stream";
 
 /// What an operator allows.
 #[derive(Debug, Clone)]
@@ -56,8 +61,10 @@ pub struct Rules {
     pub max_age: Duration,
     /// Which digests are computed.
     pub checksum: ChecksumPolicy,
-    /// Chunks without a digest are refused.
+    /// Bytes without a digest are refused.
     pub require_chunk_checksum: bool,
+    /// When bytes and rows are forced to the disk.
+    pub durability: Durability,
 }
 
 impl From<&FileUpload> for Rules {
@@ -69,6 +76,7 @@ impl From<&FileUpload> for Rules {
             max_age: config.session_max_age,
             checksum: config.checksum,
             require_chunk_checksum: config.require_chunk_checksum,
+            durability: config.durability,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
+use crate::crash_creation;
 use crate::harness::api::{Api, CHUNK, chunk};
 use crate::harness::process::Server;
 use crate::suites::bytes;
@@ -60,9 +61,10 @@ const SIZE: usize = 3 * CHUNK + 1_000;
 fn every_fail_point_is_in_the_table() {
     let mut named = BTreeSet::new();
     collect(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut named);
-    let tested: BTreeSet<String> = POINTS.iter().map(|(point, _)| (*point).to_owned()).collect();
+    let points = POINTS.iter().map(|(point, _)| *point).chain(crash_creation::points());
+    let tested: BTreeSet<String> = points.clone().map(str::to_owned).collect();
     assert_eq!(named, tested);
-    assert_eq!(tested.len(), POINTS.len(), "a point is there twice");
+    assert_eq!(tested.len(), points.count(), "a point is there twice");
 }
 
 /// The names in `failpoint::hit("…")` of all sources below `folder`.

@@ -69,6 +69,12 @@ impl Declared {
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
+
+    /// The same as a whole file's SHA-256, if it is one.
+    pub fn sha256(&self) -> Option<Checksum> {
+        let value = (self.algorithm == Algorithm::Sha256).then_some(&self.value)?;
+        value.as_slice().try_into().ok().map(Checksum::Sha256)
+    }
 }
 
 /// Hashes a chunk on its way: its CRC64NVME always, and whatever was declared for it.

@@ -142,6 +142,8 @@ pub(super) fn put(shared: &Shared, key: &BlobKey, file: &File, from: &Temporary)
 pub(super) fn delete(shared: &Shared, key: &BlobKey) -> BlobResult<()> {
     let path = shared.root.blob(key);
     failpoint::hit("blob.delete.before_unlink");
+    // First where it may be moved from, so that it is not moved after it was looked for.
+    root::remove(&shared.root.whole(&StagedName::of(key)?))?;
     root::remove(&path)?;
     failpoint::hit("blob.delete.after_unlink");
     shared.root.flush_entry(&path)

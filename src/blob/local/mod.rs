@@ -3,7 +3,8 @@
 //! A part is written where it belongs in one sparse staging file per upload; completing it is a flush, a rename
 //! and a flush of the folder, however large it is. Each file here is one idea: `root` the folder and its
 //! owner, `space` room on the disk, `receive` bytes in, `read` bytes out, `staging` one upload's file,
-//! `open_files` those in use, `finish` completing and removing, `list` the walk.
+//! `open_files` those in use, `finish` completing and removing, `whole` blobs that come in one piece, `list` the
+//! walk.
 //!
 //! Needs tokio's multi-thread runtime: bytes are written and read on the worker that has them in its cache.
 
@@ -18,6 +19,7 @@ mod space;
 mod staging;
 #[cfg(test)]
 mod tests;
+mod whole;
 mod writeback;
 
 use std::fs::{File, Metadata};
@@ -39,8 +41,8 @@ use self::root::Root;
 use self::space::{Ahead, Space};
 use self::staging::{Flush, Phase, Shared, Staging};
 use super::{
-    Blob, BlobError, BlobErrorKind, BlobKey, BlobMeta, BlobResult, BlobStore, PartLimits, PartStore, PartTag,
-    PartsId, Span,
+    Blob, BlobError, BlobErrorKind, BlobKey, BlobMeta, BlobResult, BlobStore, Leftovers, Length, PartLimits,
+    PartStore, PartTag, PartsId, Span,
 };
 use crate::base::{ByteRange, ByteStream, Timestamp, stream};
 use crate::config::{Durability, MinFree};
@@ -140,6 +142,13 @@ impl LocalStore {
         .await
     }
 
+    /// Blobs that were staged in one piece and not revealed: those that the database knows are to be revealed, the
+    /// others deleted, before anything is read.
+    pub async fn unrevealed(&self) -> BlobResult<Vec<BlobKey>> {
+        let shared = Arc::clone(&self.shared);
+        off_worker(move || whole::unrevealed(&shared)).await
+    }
+
     /// Makes sure that the staging file is open, and there.
     fn open_staged(&self, key: &BlobKey, staging: &Staging) -> BlobResult<()> {
         let _turn = staging.turn();
@@ -196,11 +205,29 @@ impl BlobStore for LocalStore {
         off_worker(move || finish::put(&shared, &key, &target.file, &temporary)).await
     }
 
+    async fn stage(&self, key: &BlobKey, body: ByteStream, length: Length) -> BlobResult<u64> {
+        whole::stage(&self.shared, key, body, length).await
+    }
+
+    async fn keep(&self, keys: &[BlobKey]) -> BlobResult<()> {
+        let (shared, keys) = (Arc::clone(&self.shared), keys.to_vec());
+        off_worker(move || whole::keep(&shared, &keys)).await
+    }
+
+    async fn reveal(&self, keys: &[BlobKey]) -> BlobResult<()> {
+        let (shared, keys) = (Arc::clone(&self.shared), keys.to_vec());
+        off_worker(move || whole::reveal(&shared, &keys)).await
+    }
+
+    fn leftovers(&self) -> Leftovers {
+        Leftovers::FoundAtStart
+    }
+
     async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> BlobResult<Option<Blob>> {
         let path = self.shared.root.blob(key);
         let opened = match root::open_cached(&path) {
             Some(file) => Some(file),
-            None => in_place(|| self.shared.root.believe(root::open_existing(&path)))?,
+            None => in_place(|| self.shared.root.believe(whole::open(&self.shared.root, key)))?,
         };
         let Some(file) = opened else { return Ok(None) };
         let metadata = file.metadata().map_err(|error| root::at("reading", &path, error))?;

@@ -28,6 +28,11 @@ impl StagedName {
         Err(BlobError::new(BlobErrorKind::Internal, format!("`{name}` is not a name for staged bytes")))
     }
 
+    /// The key that it was made from.
+    pub(super) fn key(&self) -> BlobKey {
+        BlobKey::parse(&self.0.replace('+', "/")).expect("INVARIANT: it was checked when this was made")
+    }
+
     /// For the journal.
     pub(super) fn parts(&self) -> PartsId {
         PartsId::new(self.0.clone())

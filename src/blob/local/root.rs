@@ -4,6 +4,7 @@
 //! lock            flock'ed by the one process that owns the folder
 //! store_id        a UUID, so that an unmounted volume or a foreign folder is noticed
 //! staging/NAME.part     an upload on its way; NAME.failed when the disk lost some of its bytes
+//! staging/NAME.whole    a blob that came in one piece, until what refers to it is committed
 //! tmp/…           blobs that come in one piece; cleared at each start
 //! blobs/KEY       what can be read
 //! ```
@@ -132,6 +133,11 @@ impl Root {
         self.staging().join(format!("{}.part", name.as_str()))
     }
 
+    /// Where a blob that came in one piece lies until it is revealed.
+    pub(super) fn whole(&self, name: &StagedName) -> PathBuf {
+        self.staging().join(format!("{}.whole", name.as_str()))
+    }
+
     /// Where they lie once the disk has failed them.
     pub(super) fn failed(&self, name: &StagedName) -> PathBuf {
         self.staging().join(format!("{}.failed", name.as_str()))
@@ -173,7 +179,7 @@ impl Root {
     }
 
     /// Makes the folders above a blob, and makes them last.
-    fn make_parent(&self, key: &BlobKey) -> BlobResult<()> {
+    pub(super) fn make_parent(&self, key: &BlobKey) -> BlobResult<()> {
         // Held while flushing: nobody may rely on a folder that another one has made but not flushed yet.
         let mut lasting = self.lasting.lock().unwrap_or_else(PoisonError::into_inner);
         let mut folder = self.blobs();
@@ -239,11 +245,21 @@ impl Root {
     }
 }
 
-/// A file in `tmp/`, removed when dropped; once it was moved there is nothing left to remove.
+/// A file that is removed when dropped; once it was moved there is nothing left to remove.
 #[derive(Debug)]
 pub(super) struct Temporary(PathBuf);
 
 impl Temporary {
+    /// A file that was just made.
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// It is not removed.
+    pub(super) fn leave(mut self) {
+        self.0 = PathBuf::new();
+    }
+
     /// Where it lies.
     pub(super) fn path(&self) -> &Path {
         &self.0
@@ -252,8 +268,10 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // What cannot be removed now is removed at the next start.
-        let _ = fs::remove_file(&self.0);
+        if !self.0.as_os_str().is_empty() {
+            // What cannot be removed now is removed at the next start.
+            let _ = fs::remove_file(&self.0);
+        }
     }
 }
 

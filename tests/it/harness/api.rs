@@ -70,6 +70,12 @@ impl Api {
         answer(self.request(Method::POST, "/api/uploads").json(wanted)).await
     }
 
+    /// Makes a file in one request.
+    pub(crate) async fn create_file(&self, filename: &str, bytes: &[u8]) -> Result {
+        let request = self.request(Method::POST, &format!("/api/files?filename={filename}"));
+        answer(request.body(bytes.to_vec()).header(CRC_HEADER, crc_of(bytes))).await
+    }
+
     /// Sends a chunk, with its CRC declared.
     pub(crate) async fn put(&self, id: &str, index: usize, bytes: &[u8]) -> Result {
         answer(self.chunk(id, index, "").body(bytes.to_vec()).header(CRC_HEADER, crc_of(bytes))).await

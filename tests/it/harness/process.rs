@@ -248,6 +248,14 @@ impl Server {
         count
     }
 
+    /// Ids from the database.
+    pub(crate) async fn ids(&self, text: &'static str) -> Vec<String> {
+        let mut connection = self.connect().await;
+        let ids: Vec<uuid::Uuid> = sqlx::query_scalar(text).fetch_all(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        ids.iter().map(ToString::to_string).collect()
+    }
+
     async fn connect(&self) -> SqliteConnection {
         let options = SqliteConnectOptions::new().filename(self.database());
         options.busy_timeout(Duration::from_secs(10)).connect().await.unwrap()

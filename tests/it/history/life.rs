@@ -96,6 +96,7 @@ async fn services(
     let sessions = Sessions::new(db, "local", boot);
     sessions.break_finish_claims(cifra::base::Clock::now(clock.as_ref())).await.unwrap();
     let rules = Rules {
+        durability: Durability::Finalize,
         max_file_bytes: 1 << 30,
         chunk_size_bytes: CHUNK as u64,
         idle_ttl: DAY,

@@ -1,0 +1,206 @@
+//! Files that come in one request, one or several: taken in unseen, verified, made visible together or not at all.
+//!
+//! The bytes of each are staged in the store under the key that its file will have. One transaction adds all
+//! rows; before it nothing can be seen, and whatever happens before it leaves nothing: a batch that is dropped
+//! takes its bytes back, one that died with the process is found at the next start ([`Leftovers`]).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::intake::{Intake, Taken};
+use super::plan::too_large;
+use super::{UNKNOWN_TYPE, UploadService};
+use crate::base::digest::{Algorithm, ChunkHasher, Declared, Sha256State};
+use crate::base::metadata::{self, Metadata};
+use crate::base::principal::Scope;
+use crate::base::{ByteStream, Code, Error, FileId, Principal, Result, TenantId};
+use crate::blob::{BlobError, BlobErrorKind, BlobKey, Length};
+use crate::config::{ChecksumPolicy, Durability};
+use crate::db::Commit;
+use crate::files::File;
+use crate::telemetry::{failpoint, metrics};
+
+/// Whoever waits for the commit longer than this is told that the database is away; it may still come.
+const COMMIT_WAIT_MAX: Duration = Duration::from_secs(4);
+
+/// A file as it comes from a client.
+pub struct NewFile {
+    /// A label, not a path.
+    pub filename: String,
+    /// What the client says it is.
+    pub content_type: Option<String>,
+    /// The client's own pairs.
+    pub metadata: Metadata,
+    /// Its length, where the client told it.
+    pub announced: Option<u64>,
+    /// Digests that must hold.
+    pub declared: Vec<Declared>,
+    /// Its bytes.
+    pub body: ByteStream,
+}
+
+/// Files that become visible together. Dropped before [`Batch::publish`], it leaves nothing.
+pub struct Batch {
+    service: Arc<UploadService>,
+    tenant: TenantId,
+    files: Vec<File>,
+    /// Where bytes of this batch are, or are about to be.
+    staged: Vec<BlobKey>,
+}
+
+impl UploadService {
+    /// Begins to take files in.
+    ///
+    /// # Errors
+    /// `Forbidden`.
+    pub fn batch(self: &Arc<Self>, who: &Principal) -> Result<Batch> {
+        who.require(Scope::Write)?;
+        let (service, tenant) = (Arc::clone(self), who.tenant().clone());
+        Ok(Batch { service, tenant, files: Vec::new(), staged: Vec::new() })
+    }
+}
+
+impl Batch {
+    /// Takes one file in: reads its body to the end, stores it, and verifies what was declared. Streams; holds a
+    /// few hundred KiB of the body at a time.
+    ///
+    /// # Errors
+    /// `InvalidRequest`, `InvalidDigest` if a digest is demanded and none came; `FileTooLarge` `{ max_bytes }`, before
+    /// the body is read if its length was announced; `StorageFull`; `ChecksumMismatch`. Nothing of this file is left.
+    pub async fn add(&mut self, new: NewFile) -> Result<()> {
+        let length = self.check(&new)?;
+        let service = Arc::clone(&self.service);
+        let now = service.clock.now();
+        let id = FileId::new(now);
+        let key = BlobKey::of_file(&self.tenant, id);
+        self.staged.push(key.clone());
+
+        let (sha256s, others): (Vec<_>, Vec<_>) =
+            new.declared.into_iter().partition(|declared| declared.algorithm() == Algorithm::Sha256);
+        let wants_sha256 = service.rules.checksum != ChecksumPolicy::Crc64Nvme || !sha256s.is_empty();
+        let sha256 = wants_sha256.then(Sha256State::default);
+        let cut = CancellationToken::new();
+        let (intake, body) = Intake::watch(new.body, ChunkHasher::new(others), sha256, &cut);
+        let size = match service.store.stage(&key, body, length).await {
+            Ok(size) => size,
+            Err(error) => return Err(refuse(error, length, &intake)),
+        };
+        let Taken { hasher, sha256, .. } = intake.finish();
+        let sha256 = sha256.map(|state| state.finish());
+        let crc64 = hasher.verify()?;
+        let file = File {
+            id,
+            tenant: self.tenant.clone(),
+            store: service.sessions.store().to_owned(),
+            key,
+            filename: new.filename,
+            content_type: new.content_type.unwrap_or_else(|| UNKNOWN_TYPE.to_owned()),
+            size,
+            sha256,
+            crc64,
+            metadata: new.metadata,
+            created_at: now,
+            updated_at: now,
+            version: 1,
+            derived: 0,
+        };
+        for declared in sha256s.iter().filter_map(Declared::sha256) {
+            declared.expect(&file.checksum())?;
+        }
+        self.files.push(file);
+        Ok(())
+    }
+
+    /// What can be said before a byte is read.
+    fn check(&self, new: &NewFile) -> Result<Length> {
+        let rules = &self.service.rules;
+        metadata::check_filename(&new.filename)?;
+        if let Some(content_type) = &new.content_type {
+            metadata::check_content_type(content_type)?;
+        }
+        if rules.require_chunk_checksum && new.declared.is_empty() {
+            let detail =
+                "this service takes no bytes without a digest: send Content-Digest or X-Checksum-Crc64nvme";
+            return Err(Error::new(Code::InvalidDigest, detail));
+        }
+        match new.announced {
+            Some(size) if size > rules.max_file_bytes => Err(too_large(size, rules.max_file_bytes)),
+            Some(size) => Ok(Length::Exactly(size)),
+            None => Ok(Length::AtMost(rules.max_file_bytes)),
+        }
+    }
+
+    /// Makes all files visible, in one transaction. Goes on when the client leaves.
+    ///
+    /// # Errors
+    /// `Unavailable` when the database does not answer: it may still happen.
+    pub async fn publish(self) -> Result<Vec<File>> {
+        let tasks = self.service.tasks.clone();
+        // On its own: whoever gives up waiting must not take back what is about to be seen.
+        let publishing = tasks.spawn("publish files", self.commit());
+        match tokio::time::timeout(COMMIT_WAIT_MAX, publishing).await {
+            Ok(joined) => joined.map_err(|error| Error::internal("publishing broke off", error))?,
+            Err(elapsed) => Err(Error::unavailable(
+                "the database does not answer; the files may be there in a while",
+                elapsed,
+            )),
+        }
+    }
+
+    async fn commit(mut self) -> Result<Vec<File>> {
+        let service = Arc::clone(&self.service);
+        failpoint::hit("files.before_keep");
+        service.store.keep(&self.staged).await?;
+        failpoint::hit("files.before_commit");
+        let commit = match service.rules.durability {
+            Durability::None => Commit::Normal,
+            Durability::Finalize | Durability::Chunk => Commit::Durable,
+        };
+        let (mut files, now) = (std::mem::take(&mut self.files), service.clock.now());
+        for file in &mut files {
+            (file.created_at, file.updated_at) = (now, now);
+        }
+        let keys = std::mem::take(&mut self.staged);
+        if let Err(error) = service.sessions.publish(&files, commit).await {
+            if error.code() != Code::Unavailable {
+                self.staged = keys; // nothing was changed: they go with this value
+            }
+            return Err(error);
+        }
+        failpoint::hit("files.after_commit");
+        if let Err(error) = service.store.reveal(&keys).await {
+            tracing::error!(%error, "files are not in their place yet, the next start moves them: {error}");
+        }
+        for file in &files {
+            metrics::file_created(file.size);
+        }
+        Ok(files)
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        let staged = std::mem::take(&mut self.staged);
+        if staged.is_empty() || tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
+        let store = Arc::clone(&self.service.store);
+        self.service.tasks.spawn("take files back", async move {
+            for key in staged {
+                if let Err(error) = store.delete(&key).await {
+                    tracing::warn!(%key, %error, "blob {key} was not removed yet: {error}");
+                }
+            }
+        });
+    }
+}
+
+/// What to tell a client whose body could not be taken.
+fn refuse(error: BlobError, length: Length, intake: &Intake) -> Error {
+    match (error.kind(), length) {
+        (BlobErrorKind::BodyTooLong, Length::AtMost(max)) => too_large(intake.received(), max),
+        _ => error.into(),
+    }
+}
