@@ -76,7 +76,7 @@ pub(super) fn range_allowed(headers: &HeaderMap, now: &Validators<'_>) -> bool {
 }
 
 /// Whether one of the header's tags is `wanted`, or the header is `*`. Our tags contain no commas.
-fn any_tag(headers: &HeaderMap, name: HeaderName, wanted: impl Fn(&str) -> bool) -> bool {
+pub(super) fn any_tag(headers: &HeaderMap, name: HeaderName, wanted: impl Fn(&str) -> bool) -> bool {
     let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(str::trim).any(|tag| tag == "*" || wanted(tag))
 }

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::conditions::{self, Validators, Verdict};
 use super::extract::{Path, Query, Who};
+use super::openapi::answers::NotModified;
 use super::openapi::requests::FilePath;
 use super::problem::Answer;
 use super::reply::json;
@@ -30,7 +31,7 @@ use crate::files::File;
         (status = 200, description = "The file.", body = FileView, headers(
             ("ETag" = String, description = "Changes with the record: `\"VERSION.DERIVED\"`"),
         )),
-        (status = 304, description = "The client has it already.", headers(("ETag" = String))),
+        NotModified,
     ),
     extensions(("x-problems" = json!([FileNotFound, PreconditionFailed]))),
 )]
@@ -65,7 +66,7 @@ pub(super) async fn show(
     responses(
         (status = 200, description = "The bytes.", body = [u8], content_type = "*/*"),
         (status = 206, description = "The bytes of the range.", body = [u8], content_type = "*/*"),
-        (status = 304, description = "The client has them already.", headers(("ETag" = String))),
+        NotModified,
     ),
     extensions(("x-problems" = json!([FileNotFound, PreconditionFailed, RangeNotSatisfiable]))),
 )]

@@ -9,11 +9,14 @@ mod digests;
 mod extract;
 mod fields;
 mod files;
+mod fixed;
 mod health;
 mod intake;
 mod layers;
 mod openapi;
+mod pages;
 mod problem;
+mod problems;
 mod reply;
 mod serve;
 mod server;
@@ -47,6 +50,9 @@ fn routes() -> OpenApiRouter<Arc<Services>> {
         .routes(routes!(health::ready))
         .routes(routes!(health::scrape))
         .routes(routes!(openapi::show))
+        .routes(routes!(pages::docs))
+        .routes(routes!(pages::problems))
+        .routes(routes!(pages::problem))
 }
 
 /// The routes, and what stands around them.

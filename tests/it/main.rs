@@ -9,6 +9,7 @@ mod corruption;
 mod crash_creation;
 mod crash_points;
 mod db;
+mod documentation;
 mod files;
 mod files_content;
 mod files_create;

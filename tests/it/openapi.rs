@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use axum::http::Method;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::harness::{NOBODY, TestApp};
+
+const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// Every operation of the document: its path, its method in capitals, itself.
 fn operations(document: &Value) -> Vec<(String, String, Value)> {
@@ -20,7 +22,7 @@ fn operations(document: &Value) -> Vec<(String, String, Value)> {
 
 /// A path that somebody could ask for.
 fn filled(path: &str) -> String {
-    path.replace("{id}", NOBODY).replace("{index}", "0")
+    path.replace("{id}", NOBODY).replace("{index}", "0").replace("{code}", "internal")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,6 +57,55 @@ async fn every_operation_has_a_name_of_its_own_a_tag_and_a_summary() {
         for (status, response) in operation["responses"].as_object().unwrap() {
             let description = response["description"].as_str();
             assert!(description.is_some_and(|text| text.len() > 5), "{method} {path} {status}");
+        }
+    }
+}
+
+/// Operations that take JSON: method, a path, the example and the properties of the request.
+fn json_requests(document: &Value) -> Vec<(Method, String, Value, Map<String, Value>)> {
+    let requests = operations(document).into_iter().filter_map(|(path, method, operation)| {
+        let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+        let name = schema["$ref"].as_str()?.rsplit('/').next()?.to_owned();
+        let shape = &document["components"]["schemas"][&name];
+        assert_eq!(shape["additionalProperties"], false, "{name}");
+        let properties = shape["properties"].as_object().unwrap().clone();
+        Some((method.parse().unwrap(), filled(&path), shape["example"].clone(), properties))
+    });
+    requests.collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_example_of_a_request_is_understood() {
+    let app = TestApp::start().await;
+    let requests = json_requests(&app.get("/openapi.json").await.json());
+    assert!(requests.len() >= 2);
+    for (method, path, example, _) in requests {
+        let answer = app.send(method, &path, &[JSON], example.to_string()).await;
+        let missing = path.contains(NOBODY);
+        let fine = if missing { answer.status == 404 } else { (200..300).contains(&answer.status) };
+        assert!(fine, "{path} {example}: {} {}", answer.status, answer.text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_property_of_a_request_is_read_and_no_other() {
+    let app = TestApp::start().await;
+    let requests = json_requests(&app.get("/openapi.json").await.json());
+    for (method, path, example, properties) in requests {
+        let fault = async |name: &str, value: Value| -> String {
+            let mut body = example.clone();
+            body[name] = value;
+            let answer = app.send(method.clone(), &path, &[JSON], body.to_string()).await;
+            assert_eq!(answer.pointers(), [format!("/{name}")], "{path} {body}");
+            let problem = answer.problem(400, "invalid-request");
+            problem["errors"][0]["detail"].as_str().unwrap().to_owned()
+        };
+        let unknown = fault("no_such_field", Value::Bool(true)).await;
+        for (name, schema) in properties {
+            // What no property takes: a list, or an object where a list is taken.
+            let is_list = schema["type"].to_string().contains("array");
+            let told = fault(&name, if is_list { json!({}) } else { json!([]) }).await;
+            assert_ne!(told, unknown, "{path}: {name} is in the document, and is not read");
         }
     }
 }

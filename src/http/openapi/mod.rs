@@ -5,6 +5,7 @@
 //! shapes, headers of every answer, HEAD beside each GET. The router takes a handler only together with its
 //! documentation (`super::routes`), so nothing can be missing.
 
+pub(super) mod answers;
 mod problems;
 pub(super) mod requests;
 mod types;
@@ -12,14 +13,17 @@ mod types;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
+use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
 
-use super::reply;
+use self::answers::NotModified;
+use super::fixed::Fixed;
 
 /// The finished document.
 pub(super) static DOCUMENT: LazyLock<Value> = LazyLock::new(|| finish(super::routes().into_openapi()));
+static TEXT: LazyLock<Fixed> = LazyLock::new(|| Fixed::new("application/json", DOCUMENT.to_string()));
 
 /// What stands in the document before any route does.
 pub(super) fn beginning() -> OpenApi {
@@ -35,6 +39,7 @@ pub(super) fn beginning() -> OpenApi {
             { "name": "uploads", "description": "A file comes in by chunks: any order, any number at once, resumable." },
             { "name": "files", "description": "What is stored." },
             { "name": "operations", "description": "Whether the service lives and works, and what it did." },
+            { "name": "documentation", "description": "What you are reading, and what problems mean." },
         ],
         "components": { "securitySchemes": { "key": {
             "type": "http",
@@ -50,12 +55,12 @@ pub(super) fn beginning() -> OpenApi {
 ///
 /// Generated from the code that answers: it is complete.
 #[utoipa::path(
-    get, path = "/openapi.json", operation_id = "openapi", tag = "operations",
-    responses((status = 200, description = "The document.", body = Value)),
+    get, path = "/openapi.json", operation_id = "openapi", tag = "documentation",
+    responses((status = 200, description = "The document.", body = Value), NotModified),
     security(()),
 )]
-pub(super) async fn show() -> Response {
-    reply::json(&*DOCUMENT)
+pub(super) async fn show(headers: HeaderMap) -> Response {
+    TEXT.answer(&headers)
 }
 
 /// Adds what holds for many operations.
@@ -98,8 +103,8 @@ fn close_requests(document: &mut Value) {
         .filter_map(|(_, operation)| {
             let schema = &mut operation.get_mut("requestBody")?["content"]["application/json"]["schema"];
             // utoipa says of a body that may be left out that it may be null, which is something else.
-            if let Some(shape) = schema["oneOf"].as_array_mut().and_then(Vec::pop) {
-                *schema = shape;
+            if let Some(choices) = schema.get("oneOf").and_then(Value::as_array) {
+                *schema = choices.iter().find(|choice| choice["type"] != "null")?.clone();
             }
             Some(schema["$ref"].as_str()?.rsplit('/').next()?.to_owned())
         })

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::base::Code;
 use crate::base::error::Class;
 use crate::http::problem::status;
+use crate::http::problems::{self, Presence};
 
 /// Where a handler's attribute lists the codes that only it can meet.
 const OWN_CODES: &str = "x-problems";
@@ -89,15 +90,32 @@ pub(super) fn define(schemas: &mut Value) {
         },
     });
     for code in Code::ALL.iter().copied() {
-        schemas[name(code)] = json!({
-            "description": code.title(),
-            "allOf": [{ "$ref": "#/components/schemas/Problem" }],
-            "properties": {
-                "type": { "const": format!("/problems/{}", code.as_str()) },
-                "title": { "const": code.title() },
-                "status": { "const": status(code.class()).as_u16() },
-                "code": { "const": code.as_str() },
-            },
-        });
+        schemas[name(code)] = shape(code);
     }
+}
+
+fn shape(code: Code) -> Value {
+    let text = problems::of(code);
+    let mut properties = json!({
+        "type": { "const": format!("/problems/{}", code.as_str()) },
+        "title": { "const": code.title() },
+        "status": { "const": status(code.class()).as_u16() },
+        "code": { "const": code.as_str() },
+    });
+    for member in text.members {
+        properties[member.name] = member.kind.schema();
+        properties[member.name]["description"] = member.meaning.into();
+    }
+    let always = text.members.iter().filter(|member| member.presence == Presence::Always);
+    let mut shape = json!({
+        "type": "object",
+        "description": format!("{} {}", text.meaning, text.remedy),
+        "allOf": [{ "$ref": "#/components/schemas/Problem" }],
+        "properties": properties,
+    });
+    let required: Vec<_> = always.map(|member| member.name).collect();
+    if !required.is_empty() {
+        shape["required"] = required.into();
+    }
+    shape
 }

@@ -60,6 +60,15 @@ pub(in crate::http) struct FilePath {
     id: FileId,
 }
 
+/// `/problems/{code}`
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(in crate::http) struct ProblemPath {
+    /// The code of a problem.
+    #[param(example = "chunk-busy")]
+    code: String,
+}
+
 /// One page of a list.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -14,10 +14,10 @@ use cifra::http::Server;
 use cifra::upload::Sweeper;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::sync::oneshot;
+use tokio::sync::{OnceCell, oneshot};
 use tokio::task::JoinHandle;
 
-use super::Answer;
+use super::{Answer, contract};
 
 /// A service of a test's own.
 pub(crate) struct TestApp {
@@ -99,7 +99,8 @@ impl TestApp {
         headers: &[(&str, &str)],
         body: impl Into<reqwest::Body>,
     ) -> Answer {
-        let mut request = self.http.request(method, format!("http://{}{path}", self.address)).body(body);
+        let mut request =
+            self.http.request(method.clone(), format!("http://{}{path}", self.address)).body(body);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -107,7 +108,19 @@ impl TestApp {
         let (status, headers): (_, HeaderMap) = (response.status().as_u16(), response.headers().clone());
         let body = response.bytes().await.unwrap().to_vec();
         let path = path.split('?').next().unwrap_or_default().to_owned();
-        Answer { path, status, headers, body }
+        let answer = Answer { path, status, headers, body };
+        contract::check(self.document().await, &method, &answer);
+        answer
+    }
+
+    /// The service's own document; the same for all.
+    async fn document(&self) -> &'static Value {
+        static DOCUMENT: OnceCell<Value> = OnceCell::const_new();
+        let load = async || {
+            let response = self.http.get(format!("http://{}/openapi.json", self.address)).send().await;
+            response.unwrap().json().await.unwrap()
+        };
+        DOCUMENT.get_or_init(load).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

@@ -6,6 +6,7 @@
 mod answer;
 pub(crate) mod api;
 mod app;
+mod contract;
 pub(crate) mod databases;
 pub(crate) mod logs;
 pub(crate) mod postgres;
