@@ -14,9 +14,9 @@ use uuid::Uuid;
 use crate::base::{Clock, Code, Error, Result};
 use crate::blob::local::{LocalOptions, LocalStore};
 use crate::blob::{BlobStore, PartStore};
-use crate::config::{Config, DatabaseUrl, Durability};
+use crate::config::{self, Config, DatabaseUrl, Durability};
 use crate::db::{self, Db, DbOptions, Synchronous, Urgency, files, stores, uploads};
-use crate::files::FileService;
+use crate::files::{FileService, Quota};
 use crate::ops::Ops;
 use crate::session::Sessions;
 use crate::telemetry::{Tasks, metrics};
@@ -36,6 +36,8 @@ pub struct Services {
     pub uploads: Arc<UploadService>,
     /// Files.
     pub files: Arc<FileService>,
+    /// What one tenant may ask for.
+    pub limits: config::Limits,
     /// Readiness.
     pub ops: Ops,
     /// For what outlives a request.
@@ -88,7 +90,8 @@ impl App {
         let parts: Arc<dyn PartStore> = Arc::clone(&store) as _;
         let blobs: HashMap<String, Arc<dyn BlobStore>> =
             HashMap::from([(name.to_owned(), Arc::clone(&store) as _)]);
-        let files = Arc::new(FileService::new(db.clone(), blobs, Arc::clone(&clock), tasks.clone()));
+        let quota = Quota::new(db.clone(), &config.limits);
+        let files = Arc::new(FileService::new(db.clone(), blobs, quota, Arc::clone(&clock), tasks.clone()));
         let rules = Rules::from(&config.file_upload);
         let uploads =
             UploadService::new(sessions, parts, Arc::clone(&files), Arc::clone(&clock), tasks.clone(), rules);
@@ -97,6 +100,7 @@ impl App {
         let services = Services {
             uploads: Arc::clone(&uploads),
             files,
+            limits: config.limits.clone(),
             ops: Ops::new(db.clone(), store),
             tasks: tasks.clone(),
             body_idle_timeout: config.server.body_idle_timeout,

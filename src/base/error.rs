@@ -133,6 +133,8 @@ pub enum Class {
     RangeNotSatisfiable,
     /// Well-formed, but the bytes are not what was said of them.
     Unprocessable,
+    /// More at once than is allowed.
+    TooMany,
     /// A bug, or a broken machine.
     Internal,
     /// Away for the moment.
@@ -145,7 +147,7 @@ impl Class {
     /// Errors that pass by themselves ask the client to come back.
     fn default_retry_after(self) -> Option<Duration> {
         match self {
-            Self::Unavailable => Some(Duration::from_secs(1)),
+            Self::Unavailable | Self::TooMany => Some(Duration::from_secs(1)),
             Self::StorageFull => Some(Duration::from_mins(1)),
             _ => None,
         }
@@ -205,10 +207,12 @@ codes! {
     UploadGone "upload-gone" Gone "The upload has ended";
     PreconditionFailed "precondition-failed" PreconditionFailed "A precondition does not hold";
     FileTooLarge "file-too-large" TooLarge "The file is too large";
+    QuotaExceeded "quota-exceeded" TooLarge "The tenant's quota is used up";
     UnsupportedMediaType "unsupported-media-type" UnsupportedMediaType "A body of this kind is not taken here";
     RangeNotSatisfiable "range-not-satisfiable" RangeNotSatisfiable "The range lies outside of the file";
     ChunkSizeMismatch "chunk-size-mismatch" Unprocessable "The chunk has not the size that it must have";
     ChecksumMismatch "checksum-mismatch" Unprocessable "The bytes have not the digest that was declared";
+    TooManyUploads "too-many-uploads" TooMany "Too many uploads are open";
     Internal "internal" Internal "Something went wrong on our side";
     Unavailable "unavailable" Unavailable "A part of the service is away";
     Overloaded "overloaded" Unavailable "The service is busy";

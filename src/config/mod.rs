@@ -11,6 +11,7 @@ mod document;
 mod environment;
 mod fault;
 mod file_upload;
+mod limits;
 mod load;
 mod log;
 mod network;
@@ -32,6 +33,7 @@ pub use database::{Database, DatabaseUrl};
 pub use environment::Environment;
 pub use fault::{Fault, Faults, Origin, Position, Problem};
 pub use file_upload::{Backend, ChecksumPolicy, Durability, FileUpload, LocalStorage, Storage, StoreName};
+pub use limits::Limits;
 pub use load::{Loaded, Source, Sources, load};
 pub use log::{Log, LogFilter, LogFormat};
 pub use network::PublicUrl;
@@ -51,6 +53,8 @@ pub struct Config {
     pub auth: Auth,
     /// The database.
     pub database: Database,
+    /// How much one tenant may ask for.
+    pub limits: Limits,
     /// Uploads and the store that keeps their bytes.
     pub file_upload: FileUpload,
     /// What is logged, and how.
@@ -78,6 +82,7 @@ impl Config {
         let server = from.section("server", Server::read);
         let auth = from.section("auth", Auth::read);
         let database = from.section("database", |from| Database::read(from, &server.data_dir));
+        let limits = from.section("limits", Limits::read);
         let file_upload = from.section("file_upload", |from| FileUpload::read(from, &server.data_dir));
         let log = from.section("log", Log::read);
         from.check(
@@ -88,7 +93,7 @@ impl Config {
             "a loopback address (127.0.0.1 or [::1]) while anybody may call; \
              to open it to the network without keys, set auth.allow_open_network: true",
         );
-        Self { server, auth, database, file_upload, log }
+        Self { server, auth, database, limits, file_upload, log }
     }
 }
 

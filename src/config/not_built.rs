@@ -9,7 +9,6 @@ const NOT_BUILT: &[&str] = &[
     "server.cors",
     "redis",
     "sessions",
-    "limits",
     "file_upload.parts_in_flight",
     "file_upload.other_stores",
     "file_upload.storage.s3",

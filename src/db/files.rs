@@ -2,6 +2,7 @@
 
 use super::conn::{Conn, on};
 use super::error::{damaged, number, to_row};
+use super::usage::{self, Admission, Change, Limits};
 use crate::base::crc::Crc64;
 use crate::base::metadata::Metadata;
 use crate::base::{BlobKey, Error, FileId, Result, TenantId, Timestamp};
@@ -85,11 +86,11 @@ impl TryFrom<FileRow> for File {
     }
 }
 
-/// Adds a file: from the commit on it is visible.
+/// Adds a file, if its tenant stays within `limits`: from the commit on it is visible.
 ///
 /// # Errors
 /// `Internal` if the id is taken.
-pub async fn insert(c: &mut Conn, file: &File) -> Result<()> {
+pub async fn insert(c: &mut Conn, file: &File, limits: &Limits) -> Result<Admission> {
     const INSERT: &str = "
         INSERT INTO cifra_files (
             id, tenant_id, store, blob_key, filename, content_type, size, sha256, crc64, metadata, created_at,
@@ -98,7 +99,12 @@ pub async fn insert(c: &mut Conn, file: &File) -> Result<()> {
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
     ";
     let size = to_row(file.size)?;
-    Ok(on!(c, c => sqlx::query(INSERT)
+    let more = Change { stored_bytes: size, ..Change::default() };
+    let admission = usage::admit(c, &file.tenant, more, limits).await?;
+    if admission != Admission::Granted {
+        return Ok(admission);
+    }
+    on!(c, c => sqlx::query(INSERT)
         .bind(file.id)
         .bind(&file.tenant)
         .bind(&file.store)
@@ -115,7 +121,8 @@ pub async fn insert(c: &mut Conn, file: &File) -> Result<()> {
         .bind(file.derived)
         .execute(&mut *c)
         .await
-        .map(drop))?)
+        .map(drop))?;
+    Ok(Admission::Granted)
 }
 
 /// The file `id` of `tenant`.
@@ -139,7 +146,11 @@ pub async fn delete(c: &mut Conn, tenant: &TenantId, id: FileId) -> Result<Optio
         DELETE FROM cifra_files
         WHERE tenant_id = $1
           AND id = $2
-        RETURNING store, blob_key
+        RETURNING store, blob_key, size
     ";
-    Ok(on!(c, c => sqlx::query_as(DELETE).bind(tenant).bind(id).fetch_optional(&mut *c).await)?)
+    let deleted: Option<(String, BlobKey, i64)> =
+        on!(c, c => sqlx::query_as(DELETE).bind(tenant).bind(id).fetch_optional(&mut *c).await)?;
+    let Some((store, key, size)) = deleted else { return Ok(None) };
+    usage::change(c, tenant, Change { stored_bytes: -size, ..Change::default() }).await?;
+    Ok(Some((store, key)))
 }

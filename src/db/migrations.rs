@@ -23,7 +23,10 @@ macro_rules! step {
     };
 }
 
-const STEPS: &[Step] = &[step!(1, "uploads and files", "0001_uploads_and_files.sql")];
+const STEPS: &[Step] = &[
+    step!(1, "uploads and files", "0001_uploads_and_files.sql"),
+    step!(4, "tenant usage", "0004_tenant_usage.sql"),
+];
 
 /// Brings the schema up to date. Safe to repeat, and on PostgreSQL safe from several processes at once.
 pub(super) async fn run(db: &Db) -> Result<()> {

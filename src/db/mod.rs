@@ -16,6 +16,7 @@ mod postgres;
 mod sqlite;
 pub mod stores;
 pub mod uploads;
+pub mod usage;
 
 use std::fmt;
 use std::path::PathBuf;

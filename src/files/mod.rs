@@ -3,6 +3,8 @@
 //! [`FileService`] is called by `http` and by other services (`upload`). A file's bytes are removed only by a
 //! row that says so (`blob_deletions`): the row is committed with the file's end, the bytes follow.
 
+mod quota;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +20,9 @@ use crate::blob::{BlobKey, BlobStore};
 use crate::db::{Db, Urgency, blob_deletions, files, uploads};
 use crate::telemetry::{Tasks, failpoint, metrics};
 
+pub use self::quota::{Incoming, Quota};
 pub use crate::db::files::File;
+pub use crate::db::usage::Usage;
 
 /// At most this many blobs are removed in one go.
 const PURGE_AT_ONCE: u32 = 500;
@@ -27,6 +31,7 @@ const PURGE_AT_ONCE: u32 = 500;
 pub struct FileService {
     db: Db,
     stores: HashMap<String, Arc<dyn BlobStore>>,
+    quota: Quota,
     clock: Arc<dyn Clock>,
     tasks: Tasks,
 }
@@ -42,10 +47,22 @@ impl FileService {
     pub fn new(
         db: Db,
         stores: HashMap<String, Arc<dyn BlobStore>>,
+        quota: Quota,
         clock: Arc<dyn Clock>,
         tasks: Tasks,
     ) -> Self {
-        Self { db, stores, clock, tasks }
+        Self { db, stores, quota, clock, tasks }
+    }
+
+    /// How much tenants may keep.
+    pub fn quota(&self) -> &Quota {
+        &self.quota
+    }
+
+    /// What the tenant keeps and has announced.
+    pub async fn usage(&self, who: &Principal) -> Result<Usage> {
+        who.require(Scope::Read)?;
+        self.quota.usage(who.tenant()).await
     }
 
     /// The file's record.

@@ -13,7 +13,7 @@ use super::openapi::requests::DigestHeaders;
 use super::problem::Answer;
 use super::reply::json;
 use crate::app::Services;
-use crate::base::Code::{ChecksumMismatch, FileTooLarge, InvalidDigest, StorageFull};
+use crate::base::Code::{ChecksumMismatch, FileTooLarge, InvalidDigest, QuotaExceeded, StorageFull};
 use crate::base::metadata::Metadata;
 use crate::base::{Code, Error, Result};
 use crate::upload::NewFile;
@@ -32,7 +32,7 @@ use crate::upload::NewFile;
     responses((status = 201, description = "The file.", body = FileView, headers(
         ("Location" = String, description = "The path of the file."),
     ))),
-    extensions(("x-problems" = json!([InvalidDigest, FileTooLarge, ChecksumMismatch, StorageFull]))),
+    extensions(("x-problems" = json!([InvalidDigest, FileTooLarge, QuotaExceeded, ChecksumMismatch, StorageFull]))),
 )]
 pub(super) async fn create(
     State(state): State<Arc<Services>>,

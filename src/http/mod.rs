@@ -21,6 +21,7 @@ mod reply;
 mod serve;
 mod server;
 mod uploads;
+mod usage;
 
 use std::sync::Arc;
 
@@ -46,6 +47,7 @@ fn routes() -> OpenApiRouter<Arc<Services>> {
         .routes(routes!(intake::create))
         .routes(routes!(files::show, files::delete))
         .routes(routes!(files::content))
+        .routes(routes!(usage::show))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(health::scrape))

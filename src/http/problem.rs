@@ -47,6 +47,7 @@ pub(super) fn status(class: Class) -> StatusCode {
         Class::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Class::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
         Class::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
+        Class::TooMany => StatusCode::TOO_MANY_REQUESTS,
         Class::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         Class::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Class::StorageFull => StatusCode::INSUFFICIENT_STORAGE,

@@ -19,7 +19,8 @@ use super::reply::json;
 use crate::app::Services;
 use crate::base::Code::{
     ChecksumMismatch, ChunkBusy, ChunkConflict, ChunkOutOfRange, ChunkSizeMismatch, FileTooLarge,
-    InvalidDigest, StorageFull, UploadFinalized, UploadGone, UploadIncomplete, UploadNotFound,
+    InvalidDigest, QuotaExceeded, StorageFull, TooManyUploads, UploadFinalized, UploadGone, UploadIncomplete,
+    UploadNotFound,
 };
 use crate::base::digest::Checksum;
 use crate::base::metadata::Metadata;
@@ -42,7 +43,7 @@ const LIMIT_MAX: u32 = 500;
             ("Location" = String, description = "`/api/uploads/{id}`"),
         )),
     ),
-    extensions(("x-problems" = json!([FileTooLarge, InvalidDigest, StorageFull]))),
+    extensions(("x-problems" = json!([FileTooLarge, InvalidDigest, QuotaExceeded, StorageFull, TooManyUploads]))),
 )]
 pub(super) async fn create(
     State(state): State<Arc<Services>>,

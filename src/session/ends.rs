@@ -10,6 +10,7 @@ use crate::base::digest::Checksum;
 use crate::base::{Result, TenantId, Timestamp, UploadId};
 use crate::db::files::{self, File};
 use crate::db::uploads::{self, EndOutcome, EndState, FinishClaim, Upload};
+use crate::db::usage::Limits;
 use crate::db::{Commit, Urgency, parts};
 
 /// A claim on an upload's end lasts this long, and is renewed three times in that time.
@@ -76,7 +77,8 @@ impl Sessions {
                 Box::pin(async move {
                     let mine = uploads::complete(c, id, fence, now).await?;
                     if mine {
-                        files::insert(c, &file).await?;
+                        // Its bytes were within the limits when the upload began.
+                        files::insert(c, &file, &Limits::NONE).await?.require(&Limits::NONE)?;
                     }
                     Ok(mine)
                 })
@@ -84,19 +86,19 @@ impl Sessions {
             .await
     }
 
-    /// Adds files that came without a session, in one transaction: from here on they are visible. Answers only when
-    /// that is certain.
+    /// Adds files that came without a session, in one transaction, if their tenant stays within `limits`: from here on
+    /// they are visible. Answers only when that is certain.
     ///
     /// # Errors
-    /// `Unavailable` when the connection broke: it may have happened. Else nothing has.
-    pub async fn publish(&self, files: &[File], commit: Commit) -> Result<()> {
+    /// `Unavailable` when the connection broke: it may have happened. Else nothing has. `QuotaExceeded`.
+    pub async fn publish(&self, files: &[File], commit: Commit, limits: Limits) -> Result<()> {
         let files = files.to_vec();
         self.db
             .write_to_the_end(Urgency::Normal, commit, move |c| {
                 let files = files.clone();
                 Box::pin(async move {
                     for file in &files {
-                        files::insert(c, file).await?;
+                        files::insert(c, file, &limits).await?.require(&limits)?;
                     }
                     Ok(())
                 })

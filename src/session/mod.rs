@@ -16,6 +16,7 @@ use crate::base::{ChunkIndex, Error, Result, TenantId, Timestamp, UploadId};
 use crate::db::checkpoints::{self, Checkpoint};
 use crate::db::parts::{self, Receipt, Recorded, Withdrawn};
 use crate::db::uploads::{self, Upload, UploadFilter};
+use crate::db::usage::{Admission, Limits};
 use crate::db::{Commit, Db, Urgency};
 
 /// The sessions of one store. Cheap to clone; all clones are one.
@@ -53,12 +54,12 @@ impl Sessions {
         self.boot
     }
 
-    /// Opens a session. `room` is what the store will still take, if it knows: what open sessions have been
-    /// promised is taken off it, in the same transaction.
+    /// Opens a session, if its tenant stays within `limits`. `room` is what the store will still take, if it
+    /// knows: what open sessions have been promised is taken off it, in the same transaction.
     ///
     /// # Errors
     /// `StorageFull` if the file does not fit beside what was promised to others.
-    pub async fn create(&self, upload: Upload, room: Option<u64>) -> Result<()> {
+    pub async fn create(&self, upload: Upload, room: Option<u64>, limits: Limits) -> Result<Admission> {
         let store = self.store.clone();
         self.db
             .write(Urgency::Normal, move |c| {
@@ -70,7 +71,7 @@ impl Sessions {
                             return Err(no_room(upload.total_size));
                         }
                     }
-                    uploads::insert(c, &upload).await
+                    uploads::insert(c, &upload, &limits).await
                 })
             })
             .await

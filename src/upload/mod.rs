@@ -148,7 +148,8 @@ impl UploadService {
     /// Begins an upload. The server decides the size of the chunks; nothing is stored yet.
     ///
     /// # Errors
-    /// `InvalidRequest`, `FileTooLarge` `{ max_bytes }`, `StorageFull`.
+    /// `InvalidRequest`, `FileTooLarge` `{ max_bytes }`, `QuotaExceeded` `{ limit_bytes, used_bytes }`,
+    /// `TooManyUploads` `{ open, max }`, `StorageFull`.
     pub async fn create(&self, who: &Principal, new: NewUpload) -> Result<Status> {
         who.require(Scope::Write)?;
         metadata::check_filename(&new.filename)?;
@@ -198,7 +199,9 @@ impl UploadService {
             finish_fence: 0,
             finish_checksum: None,
         };
-        self.sessions.create(upload.clone(), room).await?;
+        let quota = self.files.quota();
+        let limits = quota.limits_beside_incoming(who.tenant());
+        self.sessions.create(upload.clone(), room, limits).await?.require(&quota.limits())?;
         self.vouched.add(id);
         self.fronts.begin(id);
         metrics::upload("created");

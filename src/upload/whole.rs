@@ -19,7 +19,7 @@ use crate::base::{ByteStream, Code, Error, FileId, Principal, Result, TenantId};
 use crate::blob::{BlobError, BlobErrorKind, BlobKey, Length};
 use crate::config::{ChecksumPolicy, Durability};
 use crate::db::Commit;
-use crate::files::File;
+use crate::files::{File, Incoming};
 use crate::telemetry::{failpoint, metrics};
 
 /// Whoever waits for the commit longer than this is told that the database is away; it may still come.
@@ -48,6 +48,8 @@ pub struct Batch {
     files: Vec<File>,
     /// Where bytes of this batch are, or are about to be.
     staged: Vec<BlobKey>,
+    /// Their room in the tenant's quota, until they are counted in the database.
+    room: Vec<Incoming>,
 }
 
 impl UploadService {
@@ -58,7 +60,7 @@ impl UploadService {
     pub fn batch(self: &Arc<Self>, who: &Principal) -> Result<Batch> {
         who.require(Scope::Write)?;
         let (service, tenant) = (Arc::clone(self), who.tenant().clone());
-        Ok(Batch { service, tenant, files: Vec::new(), staged: Vec::new() })
+        Ok(Batch { service, tenant, files: Vec::new(), staged: Vec::new(), room: Vec::new() })
     }
 }
 
@@ -68,10 +70,12 @@ impl Batch {
     ///
     /// # Errors
     /// `InvalidRequest`, `InvalidDigest` if a digest is demanded and none came; `FileTooLarge` `{ max_bytes }`, before
-    /// the body is read if its length was announced; `StorageFull`; `ChecksumMismatch`. Nothing of this file is left.
+    /// the body is read if its length was announced, and so `QuotaExceeded` `{ limit_bytes, used_bytes }`; `StorageFull`;
+    /// `ChecksumMismatch`. Nothing of this file is left.
     pub async fn add(&mut self, new: NewFile) -> Result<()> {
         let length = self.check(&new)?;
         let service = Arc::clone(&self.service);
+        let room = service.files.quota().expect(&self.tenant, new.announced).await?;
         let now = service.clock.now();
         let id = FileId::new(now);
         let key = BlobKey::of_file(&self.tenant, id);
@@ -82,11 +86,12 @@ impl Batch {
         let wants_sha256 = service.rules.checksum != ChecksumPolicy::Crc64Nvme || !sha256s.is_empty();
         let sha256 = wants_sha256.then(Sha256State::default);
         let cut = CancellationToken::new();
-        let (intake, body) = Intake::watch(new.body, ChunkHasher::new(others), sha256, &cut);
+        let (intake, body) = Intake::watch(room.watch(new.body), ChunkHasher::new(others), sha256, &cut);
         let size = match service.store.stage(&key, body, length).await {
             Ok(size) => size,
-            Err(error) => return Err(refuse(error, length, &intake)),
+            Err(error) => return Err(room.refusal().unwrap_or_else(|| refuse(error, length, &intake))),
         };
+        self.room.push(room);
         let Taken { hasher, sha256, .. } = intake.finish();
         let sha256 = sha256.map(|state| state.finish());
         let crc64 = hasher.verify()?;
@@ -135,7 +140,8 @@ impl Batch {
     /// Makes all files visible, in one transaction. Goes on when the client leaves.
     ///
     /// # Errors
-    /// `Unavailable` when the database does not answer: it may still happen.
+    /// `QuotaExceeded` `{ limit_bytes, used_bytes }`; `Unavailable` when the database does not answer: it may still
+    /// happen.
     pub async fn publish(self) -> Result<Vec<File>> {
         let tasks = self.service.tasks.clone();
         // On its own: whoever gives up waiting must not take back what is about to be seen.
@@ -163,7 +169,7 @@ impl Batch {
             (file.created_at, file.updated_at) = (now, now);
         }
         let keys = std::mem::take(&mut self.staged);
-        if let Err(error) = service.sessions.publish(&files, commit).await {
+        if let Err(error) = service.sessions.publish(&files, commit, service.files.quota().limits()).await {
             if error.code() != Code::Unavailable {
                 self.staged = keys; // nothing was changed: they go with this value
             }

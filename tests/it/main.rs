@@ -22,6 +22,7 @@ mod http_wire;
 mod logs;
 mod openapi;
 mod power_cut;
+mod quota;
 mod races;
 mod readme;
 mod resources_away;

@@ -10,7 +10,8 @@ use super::{Upload, UploadRow, UploadState, upload_columns};
 use crate::base::digest::Checksum;
 use crate::base::{Result, TenantId, Timestamp, UploadId};
 use crate::db::conn::{Conn, on};
-use crate::db::error::damaged;
+use crate::db::error::{damaged, to_row};
+use crate::db::usage::{self, Change};
 
 /// What became of the wish to finish an upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,8 +155,8 @@ pub async fn release_finish(
     Ok(released > 0)
 }
 
-/// Marks a claimed upload as completed; to be called in the transaction that adds its file. `false` if the claim
-/// is not the caller's any more: then that transaction must not commit.
+/// Marks a claimed upload as completed, and gives back what was reserved for it; to be called in the transaction
+/// that adds its file. `false` if the claim is not the caller's any more: then that transaction must not commit.
 pub async fn complete(c: &mut Conn, id: UploadId, fence: i64, now: Timestamp) -> Result<bool> {
     const COMPLETE: &str = "
         UPDATE cifra_uploads
@@ -164,22 +165,31 @@ pub async fn complete(c: &mut Conn, id: UploadId, fence: i64, now: Timestamp) ->
         WHERE id = $1
           AND finish_fence = $2
           AND state = 'finalizing'
+        RETURNING tenant_id, total_size
     ";
-    let completed = on!(c, c => sqlx::query(COMPLETE)
+    let completed: Option<(TenantId, Option<i64>)> = on!(c, c => sqlx::query_as(COMPLETE)
         .bind(id)
         .bind(fence)
         .bind(now)
-        .execute(&mut *c)
-        .await
-        .map(|done| done.rows_affected()))?;
-    Ok(completed > 0)
+        .fetch_optional(&mut *c)
+        .await)?;
+    let Some((tenant, total_size)) = completed else { return Ok(false) };
+    give_back(c, &tenant, total_size.unwrap_or(0)).await?;
+    Ok(true)
+}
+
+/// An upload has ended: its `bytes` are not reserved any more.
+async fn give_back(c: &mut Conn, tenant: &TenantId, bytes: i64) -> Result<()> {
+    let less = Change { reserved_bytes: -bytes, open_uploads: -1, ..Change::default() };
+    usage::change(c, tenant, less).await
 }
 
 /// Which end a client or the sweeper wishes for an upload.
 ///
 /// `Aborted` takes it from `receiving`, from `sealed`, or from a claim on finishing that ran out. `Expired` takes
 /// it from `receiving` only, and only while `expires_at` is in the past: a chunk that came after the sweeper
-/// looked saves it. `tenant` is `None` for the sweeper, which serves all.
+/// looked saves it. What was reserved for the upload is given back. `tenant` is `None` for the sweeper, which
+/// serves all.
 ///
 /// # Errors
 /// Only the database's; `to` is one of the two.
@@ -222,7 +232,9 @@ pub async fn end(
         .fetch_optional(&mut *c)
         .await)?;
     if let Some(row) = row {
-        return Ok(EndOutcome::Ended(Box::new(Upload::try_from(row)?)));
+        let upload = Box::new(Upload::try_from(row)?);
+        give_back(c, &upload.tenant, to_row(upload.total_size)?).await?;
+        return Ok(EndOutcome::Ended(upload));
     }
     Ok(match state(c, tenant, id).await? {
         None => EndOutcome::Missing,

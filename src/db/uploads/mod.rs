@@ -9,6 +9,7 @@ mod sweep;
 
 use super::conn::{Conn, on};
 use super::error::to_row;
+use super::usage::{self, Admission, Change, Limits};
 use crate::base::digest::Checksum;
 use crate::base::metadata::Metadata;
 use crate::base::{BlobKey, PartsId, Result, TenantId, Timestamp, UploadId, crc};
@@ -97,12 +98,18 @@ const INSERT_PAIR: &str = "
     VALUES ($1, $2, $3, $4, $5, $6)
 ";
 
-/// Adds an upload (in state `receiving`) and its metadata pairs.
+/// Adds an upload (in state `receiving`) and its metadata pairs, if its tenant stays within `limits`: its bytes
+/// are reserved until it ends.
 ///
 /// # Errors
 /// `Internal` if the id is taken, or its store was not remembered ([`super::stores::remember`]).
-pub async fn insert(c: &mut Conn, upload: &Upload) -> Result<()> {
+pub async fn insert(c: &mut Conn, upload: &Upload, limits: &Limits) -> Result<Admission> {
     let (total_size, chunk_size) = (to_row(upload.total_size)?, to_row(upload.chunk_size)?);
+    let more = Change { reserved_bytes: total_size, open_uploads: 1, ..Change::default() };
+    let admission = usage::admit(c, &upload.tenant, more, limits).await?;
+    if admission != Admission::Granted {
+        return Ok(admission);
+    }
     let (received_bytes, withdrawals) = (to_row(upload.received_bytes)?, to_row(upload.withdrawals)?);
     on!(c, c => sqlx::query(INSERT)
         .bind(upload.id)
@@ -144,7 +151,7 @@ pub async fn insert(c: &mut Conn, upload: &Upload) -> Result<()> {
             .await
             .map(drop))?;
     }
-    Ok(())
+    Ok(Admission::Granted)
 }
 
 /// The upload `id` of `tenant`.

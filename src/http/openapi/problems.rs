@@ -44,7 +44,10 @@ pub(super) fn expand(operation: &mut Value) {
             response["description"] = titles.join(" ").into();
         }
         response["content"]["application/problem+json"]["schema"] = one_of(&codes);
-        if codes.iter().any(|code| matches!(code.class(), Class::Unavailable | Class::StorageFull)) {
+        if codes
+            .iter()
+            .any(|code| matches!(code.class(), Class::Unavailable | Class::TooMany | Class::StorageFull))
+        {
             response["headers"]["Retry-After"] = json!({ "$ref": "#/components/headers/Retry-After" });
         }
     }

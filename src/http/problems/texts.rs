@@ -108,6 +108,14 @@ texts! {
         "Its size is over `file_upload.max_file_size`, or over what the storage behind it can hold."
         "Send a smaller file, or ask whoever operates the service to raise the limit."
         [Member::always("max_bytes", Kind::Count, "The largest size that is taken.")];
+    QuotaExceeded:
+        "The tenant would have more bytes than it may have; nothing of the request was kept."
+        "Files count with their size, and open uploads with the size that they announced, whether its bytes came or not. \
+         The limit is `limits.tenant_max_bytes`."
+        "Delete files, finish or delete open uploads (`GET /api/usage` shows what there is), or ask whoever operates the \
+         service for more."
+        [Member::always("limit_bytes", Kind::Count, "What the tenant may have."),
+         Member::always("used_bytes", Kind::Count, "What is stored or announced already.")];
     UnsupportedMediaType:
         "The body is of a kind that is not taken here."
         "JSON was expected and something else announced, or the body came with a `Content-Encoding`: bytes are stored as \
@@ -135,6 +143,14 @@ texts! {
          Member::always("expected", Kind::Text, "What was declared."),
          Member::always("actual", Kind::Text, "What the bytes have."),
          Member::sometimes("chunks_replaceable", Kind::Flag, "At finalize: whether chunks can still be replaced.")];
+    TooManyUploads:
+        "The tenant has as many open uploads as it may have; none was begun."
+        "Uploads were begun and neither finalized nor deleted. They end by themselves when nothing is sent for long \
+         enough. The limit is `limits.open_uploads`."
+        "Finalize or delete some of them (`GET /api/uploads?state=receiving` lists them), or wait as long as `Retry-After` \
+         says."
+        [Member::always("open", Kind::Count, "How many are open."),
+         Member::always("max", Kind::Count, "How many may be.")];
     Internal:
         "Something is broken on the service's side; the client did nothing wrong."
         "A bug, a damaged disk, or a machine in trouble. The service's log says more."

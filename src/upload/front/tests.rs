@@ -9,6 +9,7 @@ use crate::blob::Span;
 use crate::blob::local::{LocalOptions, LocalStore};
 use crate::config::{ByteSize, Durability, MinFree};
 use crate::db::uploads::{Protocol, UploadState};
+use crate::db::usage::Limits;
 use crate::db::{DatabaseUrl, Db, DbOptions, Synchronous, Urgency, stores};
 
 const CHUNK: u64 = 64 << 10;
@@ -75,7 +76,7 @@ async fn home(total_size: u64) -> Home {
         finish_checksum: None,
     };
     let sessions = Sessions::new(db, "local", uuid::Uuid::nil());
-    sessions.create(upload.clone(), None).await.unwrap();
+    let _ = sessions.create(upload.clone(), None, Limits::NONE).await.unwrap();
     let fronts = Fronts::new(sessions.clone(), Arc::clone(&store) as _, Arc::new(SystemClock), tasks);
     Home { fronts, sessions, store, upload, _folder: folder }
 }

@@ -4,13 +4,14 @@ use cifra::base::crc::Crc64;
 use cifra::base::{BlobKey, FileId, UploadId};
 use cifra::db::checkpoints::{self, Checkpoint};
 use cifra::db::files::{self, File};
+use cifra::db::usage::Limits;
 use cifra::db::{Db, blob_deletions, parts, stores};
 use uuid::Uuid;
 
 use super::{at, claimed, inserted, metadata, read, record_all, tenant, write};
 use crate::harness::databases::both_engines;
 
-fn a_file() -> File {
+pub(super) fn a_file() -> File {
     let id = FileId::new(at(9));
     File {
         id,
@@ -30,7 +31,7 @@ fn a_file() -> File {
     }
 }
 
-async fn remember(db: &Db, name: &'static str, id: u128) -> Uuid {
+pub(super) async fn remember(db: &Db, name: &'static str, id: u128) -> Uuid {
     write(db, move |c| Box::pin(stores::remember(c, name, Uuid::from_u128(id), "local", at(0)))).await
 }
 
@@ -38,7 +39,7 @@ async fn insert(db: &Db, file: &File) {
     let file = file.clone();
     write(db, move |c| {
         let file = file.clone();
-        Box::pin(async move { files::insert(c, &file).await })
+        Box::pin(async move { files::insert(c, &file, &Limits::NONE).await.map(drop) })
     })
     .await;
 }

@@ -12,9 +12,9 @@ use cifra::base::stream::StreamError;
 use cifra::base::{ChunkIndex, Principal, SystemClock, TenantId, Timestamp, UploadId};
 use cifra::blob::local::{LocalOptions, LocalStore};
 use cifra::blob::{BlobStore, PartStore};
-use cifra::config::{ByteSize, ChecksumPolicy, Durability, MinFree};
+use cifra::config::{ByteSize, ChecksumPolicy, Config, Durability, MinFree};
 use cifra::db::{DatabaseUrl, Db, DbOptions, Synchronous, Urgency, stores};
-use cifra::files::FileService;
+use cifra::files::{FileService, Quota};
 use cifra::session::Sessions;
 use cifra::telemetry::Tasks;
 use cifra::upload::{ChunkIn, ChunkReceipt, OnRepeat, Rules, UploadService};
@@ -92,7 +92,8 @@ async fn services(
     });
     let store = Arc::new(store.await.unwrap());
     let blobs = HashMap::from([("local".to_owned(), Arc::clone(&store) as Arc<dyn BlobStore>)]);
-    let files = Arc::new(FileService::new(db.clone(), blobs, clock.clone(), tasks.clone()));
+    let quota = Quota::new(db.clone(), &Config::builtin(folder).limits);
+    let files = Arc::new(FileService::new(db.clone(), blobs, quota, clock.clone(), tasks.clone()));
     let sessions = Sessions::new(db, "local", boot);
     sessions.break_finish_claims(cifra::base::Clock::now(clock.as_ref())).await.unwrap();
     let rules = Rules {
