@@ -1,7 +1,7 @@
 //! Progress bars: one for each file on its way, one for all of them; only on a terminal.
 //!
 //! Without a terminal (or with `--quiet`, `--json`) there are no bars, and a server that lets us wait is told
-//! now and then as a line.
+//! now and then as a line, whether it is away or at work.
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,7 +63,13 @@ impl Bars {
         let observer = Arc::new(move |event| match event {
             Event::Note(text) if visible => drop(multi.println(output::printable(&text))),
             Event::Note(text) => output::say(&output::printable(&text)),
-            Event::Waiting { why, wait } if !visible => tell_waiting(&waiting_line, &why, wait),
+            Event::Waiting { why, wait } if !visible => tell_waiting(&waiting_line, || {
+                let why = output::printable(&why);
+                format!("waiting {:.1} s before the next attempt: {why}", wait.as_secs_f64())
+            }),
+            Event::Finishing { done, total } if !visible => {
+                tell_waiting(&waiting_line, || finishing(done, total));
+            }
             event => watched.show(event),
         });
         (observer, file)
@@ -140,6 +146,9 @@ impl FileBar {
                 let why = output::printable(&why);
                 self.bar.set_message(format!("  waiting {:.1} s: {why}", wait.as_secs_f64()));
             }
+            Event::Finishing { done, total } => {
+                self.bar.set_message(format!("  {}", finishing(done, total)));
+            }
             Event::Note(_) => {}
         }
     }
@@ -177,11 +186,16 @@ fn bar(bytes: u64) -> ProgressBar {
     ProgressBar::new(bytes).with_style(style)
 }
 
-fn tell_waiting(last: &Mutex<Option<Instant>>, why: &str, wait: Duration) {
+/// What the server is doing when it has all bytes.
+fn finishing(done: u64, total: u64) -> String {
+    let percent = u128::from(done) * 100 / u128::from(total.max(1));
+    format!("the server is verifying the file: {percent}%")
+}
+
+fn tell_waiting(last: &Mutex<Option<Instant>>, line: impl FnOnce() -> String) {
     let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
     if last.is_none_or(|last| last.elapsed() >= WAITING_LINES_EVERY) {
         *last = Some(Instant::now());
-        let why = output::printable(why);
-        output::say(&format!("waiting {:.1} s before the next attempt: {why}", wait.as_secs_f64()));
+        output::say(&line());
     }
 }

@@ -18,7 +18,7 @@ use crate::base::crc::Crc64;
 use crate::base::digest::Checksum;
 use crate::base::{ChunkIndex, FileId, UploadId};
 
-/// Finalize may have to read the whole file; a server that wants more than 20 s for it should say so (202).
+/// A server that has to read the whole file says so after a while (202); how long a while, its operator says.
 const FINALIZE_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// A call that carries no file: the server answers at once.
@@ -107,8 +107,23 @@ pub(super) struct NewUpload<'a> {
 #[derive(Debug)]
 pub(super) enum Finalized {
     Done(FileRecord),
-    /// Not yet: ask again after this time.
-    Working(Duration),
+    /// Not yet.
+    Working(Working),
+}
+
+/// The server is at work on an upload's end.
+#[derive(Debug)]
+pub(super) struct Working {
+    /// Ask again after this time.
+    pub(super) wait: Duration,
+    /// How far it is, if it says so.
+    pub(super) progress: Option<WorkDone>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct WorkDone {
+    pub(super) done_bytes: u64,
+    pub(super) total_bytes: u64,
 }
 
 #[derive(Deserialize)]
@@ -229,7 +244,10 @@ impl Client {
         let response =
             answer(request.timeout(FINALIZE_TIMEOUT).json(&json!({ "checksum": checksum }))).await?;
         if response.status() == StatusCode::ACCEPTED {
-            return Ok(Finalized::Working(retry_after(response.headers()).unwrap_or(Duration::from_secs(1))));
+            let wait = retry_after(response.headers()).unwrap_or(Duration::from_secs(1));
+            let upload: Value = read_json(response).await?;
+            let progress = WorkDone::deserialize(&upload["progress"]).ok();
+            return Ok(Finalized::Working(Working { wait, progress }));
         }
         FileRecord::from_json(read_json(response).await?).map(Finalized::Done)
     }

@@ -44,6 +44,13 @@ pub enum Event {
         /// How long.
         wait: Duration,
     },
+    /// All bytes are there; the server makes them a file, and has looked at so many of them.
+    Finishing {
+        /// Bytes that are looked at.
+        done: u64,
+        /// Bytes in all.
+        total: u64,
+    },
     /// Something that the user may want to know.
     Note(String),
 }

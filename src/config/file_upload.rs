@@ -21,6 +21,8 @@ pub struct FileUpload {
     pub session_idle_ttl: Duration,
     /// An upload ends this long after its creation at the latest.
     pub session_max_age: Duration,
+    /// Who asks for an upload's end is answered in this time, done or not.
+    pub finalize_wait: Duration,
     /// What the filesystem of the store must keep free.
     pub min_free: MinFree,
     /// When bytes are forced to the disk.
@@ -102,6 +104,11 @@ impl FileUpload {
                 "session_max_age",
                 "7d",
                 "an upload expires after this long at the latest",
+            ),
+            finalize_wait: from.take(
+                "finalize_wait",
+                "20s",
+                "then finalize answers 202, and is to be asked again",
             ),
             min_free: from.take("min_free", "5%", "of the store's filesystem stays free: a share or bytes"),
             durability: from.take(

@@ -20,6 +20,7 @@ mod problems;
 mod reply;
 mod serve;
 mod server;
+mod upload_view;
 mod uploads;
 mod usage;
 

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use super::extract::{Bytes, Json, Path, Path2, Query, Who};
 use super::fields::invalid;
@@ -16,21 +14,24 @@ use super::openapi::requests::{
 };
 use super::problem::Answer;
 use super::reply::json;
+use super::upload_view::{ReceiptView, UploadPage, UploadView};
 use crate::app::Services;
 use crate::base::Code::{
     ChecksumMismatch, ChunkBusy, ChunkConflict, ChunkOutOfRange, ChunkSizeMismatch, FileTooLarge,
     InvalidDigest, QuotaExceeded, StorageFull, TooManyUploads, UploadFinalized, UploadGone, UploadIncomplete,
     UploadNotFound,
 };
-use crate::base::digest::Checksum;
 use crate::base::metadata::Metadata;
-use crate::base::{ChunkIndex, Timestamp, UploadId};
-use crate::upload::{ChunkIn, ChunkReceipt, NewUpload, OnRepeat, Status, Upload, UploadFilter};
+use crate::base::{ChunkIndex, UploadId};
+use crate::upload::{ChunkIn, Finalized, NewUpload, OnRepeat, UploadFilter};
 
 /// Lists answer this many items when the client does not say.
 const LIMIT_DEFAULT: u32 = 50;
 /// And at most this many.
 const LIMIT_MAX: u32 = 500;
+
+/// Seconds: whoever asks again waits with us, not before the door.
+const FINALIZE_RETRY_AFTER: &str = "1";
 
 /// Begin an upload
 ///
@@ -153,7 +154,11 @@ pub(super) async fn list(
         (status = 201, description = "The file.", body = FileView, headers(
             ("Location" = String, description = "`/api/files/{id}`"),
         )),
-        (status = 200, description = "The file, which was there already.", body = FileView),
+        (status = 200, description = "The file, which was there already, or was made meanwhile.", body = FileView),
+        (status = 202, description = "Not done yet: ask again. The upload, with `progress`.", body = UploadView, headers(
+            ("Location" = String, description = "`/api/uploads/{id}`"),
+            ("Retry-After" = u64, description = "Come back after this many seconds."),
+        )),
     ),
     extensions(("x-problems" = json!([
         InvalidDigest, UploadNotFound, UploadGone, UploadIncomplete, UploadFinalized, ChecksumMismatch, StorageFull,
@@ -167,7 +172,15 @@ pub(super) async fn finalize(
 ) -> Answer {
     let checksum = fields.parsed("checksum")?;
     fields.finish()?;
-    let finished = state.uploads.finalize(&who, id, checksum).await?;
+    let finished = match state.uploads.finalize(&who, id, checksum).await? {
+        Finalized::Done(finished) => finished,
+        Finalized::Working(status) => {
+            let view = json(&UploadView::of(&state, &status));
+            let location = (header::LOCATION, format!("/api/uploads/{id}"));
+            let again = (header::RETRY_AFTER, FINALIZE_RETRY_AFTER.to_owned());
+            return Ok((StatusCode::ACCEPTED, [location, again], view).into_response());
+        }
+    };
     let view = json(&FileView::of(&state, &finished.file));
     if !finished.created {
         return Ok(view);
@@ -190,95 +203,4 @@ pub(super) async fn abort(
 ) -> Answer {
     state.uploads.abort(&who, id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
-}
-
-/// An upload as JSON.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Upload)]
-struct UploadView<'a> {
-    upload_id: UploadId,
-    state: &'static str,
-    protocol: &'static str,
-    filename: &'a str,
-    content_type: Option<&'a str>,
-    total_size: u64,
-    chunk_size: u64,
-    chunk_count: u32,
-    received_bytes: u64,
-    received_chunks: u32,
-    /// Bytes from the start without a gap; not told in lists.
-    offset: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    missing: Option<&'a [(u32, u32)]>,
-    missing_count: u32,
-    checksum: Option<Checksum>,
-    metadata: &'a Metadata,
-    created_at: Timestamp,
-    expires_at: Timestamp,
-    error: Option<&'a str>,
-    file: Option<FileView<'a>>,
-}
-
-impl<'a> UploadView<'a> {
-    fn of(state: &Services, status: &'a Status) -> Self {
-        Self {
-            offset: Some(status.offset),
-            missing: Some(&status.missing),
-            file: status.file.as_ref().map(|file| FileView::of(state, file)),
-            ..Self::of_row(&status.upload)
-        }
-    }
-
-    fn of_row(upload: &'a Upload) -> Self {
-        Self {
-            upload_id: upload.id,
-            state: upload.state.as_str(),
-            protocol: upload.protocol.as_str(),
-            filename: &upload.filename,
-            content_type: upload.content_type.as_deref(),
-            total_size: upload.total_size,
-            chunk_size: upload.chunk_size,
-            chunk_count: upload.chunk_count,
-            received_bytes: upload.received_bytes,
-            received_chunks: upload.received_chunks,
-            offset: None,
-            missing: None,
-            missing_count: upload.chunk_count.saturating_sub(upload.received_chunks),
-            checksum: upload.checksum,
-            metadata: &upload.metadata,
-            created_at: upload.created_at,
-            expires_at: upload.expires_at,
-            error: upload.error.as_deref(),
-            file: None,
-        }
-    }
-}
-
-/// A page of uploads as JSON.
-#[derive(Debug, Serialize, ToSchema)]
-struct UploadPage<'a> {
-    items: Vec<UploadView<'a>>,
-    /// Give it as `cursor` for the next page; null after the last one.
-    next_cursor: Option<String>,
-}
-
-/// The acknowledgement of a chunk as JSON.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = ChunkReceipt)]
-struct ReceiptView {
-    upload_id: UploadId,
-    index: ChunkIndex,
-    size: u64,
-    checksum: Checksum,
-    received_bytes: u64,
-    received_chunks: u32,
-    chunk_count: u32,
-}
-
-impl From<ChunkReceipt> for ReceiptView {
-    fn from(receipt: ChunkReceipt) -> Self {
-        let ChunkReceipt { upload_id, index, size, checksum, received_bytes, received_chunks, chunk_count } =
-            receipt;
-        Self { upload_id, index, size, checksum, received_bytes, received_chunks, chunk_count }
-    }
 }

@@ -4,16 +4,14 @@
 //! repeated, so that a crash between any two of them is healed by whoever comes next: the client, or the
 //! sweeper. The file is visible when the last transaction commits; before that nothing is.
 
-use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::plan::{self};
+use super::flights::Finished;
+use super::plan;
 use super::{MISSING_RANGES_MAX, UNKNOWN_TYPE, UploadService, not_found};
 use crate::base::crc::{Crc64, Crc64Joiner};
 use crate::base::digest::{Algorithm, Checksum};
-use crate::base::principal::Scope;
 use crate::base::{Code, Error, Principal, Result, UploadId};
 use crate::blob::{BlobErrorKind, PartTag};
 use crate::db::parts::Receipt;
@@ -25,33 +23,6 @@ use crate::telemetry::{failpoint, metrics};
 /// How many receipts are read at once while the file's CRC is combined.
 const RECEIPTS_AT_ONCE: u32 = 10_000;
 
-/// The file that an upload became.
-#[derive(Debug, Clone)]
-pub struct Finished {
-    /// The file.
-    pub file: File,
-    /// This call made it; `false` when it was there already.
-    pub created: bool,
-}
-
-/// Who is finishing what in this process: the second to ask waits for the first, and gets the same answer.
-#[derive(Debug, Default)]
-pub(super) struct Flights(Mutex<HashMap<UploadId, Arc<tokio::sync::Mutex<()>>>>);
-
-impl Flights {
-    fn of(&self, id: UploadId) -> Arc<tokio::sync::Mutex<()>> {
-        Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_default())
-    }
-
-    fn forget(&self, id: UploadId) {
-        let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Only the map and the caller hold it: nobody waits.
-        if flights.get(&id).is_some_and(|flight| Arc::strong_count(flight) <= 2) {
-            flights.remove(&id);
-        }
-    }
-}
-
 /// What was learned of the whole file.
 struct Digests {
     crc64: Crc64,
@@ -59,41 +30,14 @@ struct Digests {
 }
 
 impl UploadService {
-    /// Makes the upload a file: all chunks must be there, every declared digest must hold. Can be repeated, at
-    /// the same time too: one file, the same answer. Goes on when the client leaves.
-    ///
-    /// # Errors
-    /// `UploadIncomplete` `{ missing, missing_count }`; `ChecksumMismatch` `{ …, chunks_replaceable }`: the
-    /// session stays and chunks can be replaced; `UploadNotFound`, `UploadGone`.
-    pub async fn finalize(
-        self: &Arc<Self>,
-        who: &Principal,
-        id: UploadId,
-        declared: Option<Checksum>,
-    ) -> Result<Finished> {
-        who.require(Scope::Write)?;
-        let (service, who) = (Arc::clone(self), who.clone());
-        // On its own: a client that leaves does not stop it half-way.
-        let finishing =
-            self.tasks.spawn("finalize", async move { service.finish_alone(&who, id, declared).await });
-        finishing.await.map_err(|error| Error::internal("finalizing broke off", error))?
-    }
-
-    async fn finish_alone(
+    /// Finishes the upload, or finds it finished; `None` while another process has the claim on its end. To be
+    /// called by who has the turn ([`super::flights`]).
+    pub(super) async fn finish(
         &self,
         who: &Principal,
         id: UploadId,
         declared: Option<Checksum>,
-    ) -> Result<Finished> {
-        let flight = self.flights.of(id);
-        let turn = flight.lock().await;
-        let finished = Box::pin(self.finish(who, id, declared)).await;
-        drop(turn);
-        self.flights.forget(id);
-        finished
-    }
-
-    async fn finish(&self, who: &Principal, id: UploadId, declared: Option<Checksum>) -> Result<Finished> {
+    ) -> Result<Option<Finished>> {
         let upload = self.find(who, id).await?;
         match plan::state_at(&upload, self.clock.now()) {
             UploadState::Completed => {
@@ -101,7 +45,7 @@ impl UploadService {
                 if let Some(declared) = declared {
                     self.files.verify(who, &file, declared).await?;
                 }
-                return Ok(Finished { file, created: false });
+                return Ok(Some(Finished { file, created: false }));
             }
             state @ (UploadState::Aborted | UploadState::Expired) => return Err(plan::gone(&upload, state)),
             UploadState::Receiving | UploadState::Finalizing | UploadState::Sealed => {}
@@ -111,10 +55,7 @@ impl UploadService {
         let claim = self.sessions.claim_finish(who.tenant(), id, declared, self.clock.now());
         let (upload, fence) = match claim.await? {
             FinishClaim::Claimed { fence, upload } => (upload, fence),
-            FinishClaim::Held { .. } => {
-                let detail = format!("another node is finalizing upload `{id}`; ask again");
-                return Err(Error::new(Code::Unavailable, detail));
-            }
+            FinishClaim::Held { .. } => return Ok(None),
             FinishClaim::Ended(state) => {
                 let ended = Upload { state, ..upload };
                 return Err(plan::takes_chunks(&ended, self.clock.now())
@@ -127,9 +68,11 @@ impl UploadService {
         // Nobody is writing: every chunk has its receipt. Who compares a repeated one may let go now.
         self.sessions.claims().drain(id).await;
         match Box::pin(self.while_renewing(id, fence, self.finish_claimed(&upload, fence, declared))).await {
-            Ok(file) => Ok(Finished { file, created: true }),
+            Ok(file) => Ok(Some(Finished { file, created: true })),
             Err(error) => {
-                self.sessions.release_finish(id, fence, error.detail(), self.clock.now()).await?;
+                if !self.sessions.release_finish(id, fence, error.detail(), self.clock.now()).await? {
+                    return Ok(None); // the end was taken over: what became of it is not ours to tell
+                }
                 if error.code() == Code::UploadIncomplete {
                     self.require_complete(who, id).await?;
                 }
@@ -147,9 +90,7 @@ impl UploadService {
         }
         let (crc64, tags) = self.combine(upload).await?;
         let wanted = [upload.checksum, declared];
-        let needs_sha256 = self.wants_sha256(upload)
-            || wanted.iter().flatten().any(|checksum| checksum.algorithm() == Algorithm::Sha256);
-        let sha256 = match needs_sha256.then_some(self.fronts.finish(upload, fence)) {
+        let sha256 = match self.needs_sha256(upload, declared).then_some(self.fronts.finish(upload, fence)) {
             None => None,
             Some(finishing) => match finishing.await {
                 // Where one chunk is damaged others may be: the client is asked for all of them at once.

@@ -1,12 +1,14 @@
 //! Uploads: the service that takes files in, chunk by chunk, and decides what may happen to them when.
 //!
 //! [`UploadService`] is called by `http` (and later by other protocols); its methods stand by subject:
-//! here beginning, looking and giving up; in `chunk` a chunk's way in; in `finish` its becoming a file; in
-//! `front` the SHA-256 of what is there so far; in `suspects` what a loss of power may have taken; in
-//! `sweep` what happens when nobody asks; in `whole` files that come in one request. Every decision that is a pure function stands in `plan`.
+//! here beginning, looking and giving up; in `chunk` a chunk's way in; in `finish` its becoming a file, and in
+//! `flights` the waiting for that; in `front` the SHA-256 of what is there so far; in `suspects` what a loss of
+//! power may have taken; in `sweep` what happens when nobody asks; in `whole` files that come in one request.
+//! Every decision that is a pure function stands in `plan`.
 
 mod chunk;
 mod finish;
+mod flights;
 mod front;
 mod intake;
 pub mod plan;
@@ -20,12 +22,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use chunk::{ChunkIn, ChunkReceipt};
-pub use finish::Finished;
+pub use flights::{Finalized, FinishProgress, Finished};
 pub use plan::OnRepeat;
 pub use sweep::Sweeper;
 pub use whole::{Batch, NewFile};
 
-use self::finish::Flights;
+use self::flights::Flights;
 use self::front::Fronts;
 use self::suspects::Vouched;
 use crate::base::digest::{Algorithm, Checksum};
@@ -59,6 +61,8 @@ pub struct Rules {
     pub idle_ttl: Duration,
     /// A session ends this long after its creation at the latest.
     pub max_age: Duration,
+    /// Who asks for an upload's end is answered in this time, done or not.
+    pub finalize_wait: Duration,
     /// Which digests are computed.
     pub checksum: ChecksumPolicy,
     /// Bytes without a digest are refused.
@@ -74,6 +78,7 @@ impl From<&FileUpload> for Rules {
             chunk_size_bytes: config.chunk_size.bytes(),
             idle_ttl: config.session_idle_ttl,
             max_age: config.session_max_age,
+            finalize_wait: config.finalize_wait,
             checksum: config.checksum,
             require_chunk_checksum: config.require_chunk_checksum,
             durability: config.durability,
@@ -107,6 +112,8 @@ pub struct Status {
     pub missing: Vec<(u32, u32)>,
     /// How many bytes are there from the start without a gap.
     pub offset: u64,
+    /// While it is being finalized: how far that is.
+    pub progress: Option<FinishProgress>,
     /// The file that it became.
     pub file: Option<File>,
 }
@@ -206,7 +213,7 @@ impl UploadService {
         self.fronts.begin(id);
         metrics::upload("created");
         let missing = gaps(&[], upload.chunk_count, MISSING_RANGES_MAX);
-        Ok(Status { upload, missing, offset: 0, file: None })
+        Ok(Status { upload, missing, offset: 0, progress: None, file: None })
     }
 
     /// The upload, with what is missing.
@@ -215,18 +222,27 @@ impl UploadService {
     /// `UploadNotFound`; `UploadGone` `{ state }` for a day after it was aborted or expired.
     pub async fn status(&self, who: &Principal, id: UploadId) -> Result<Status> {
         who.require(Scope::Read)?;
+        self.describe(who, id).await
+    }
+
+    async fn describe(&self, who: &Principal, id: UploadId) -> Result<Status> {
         let upload = self.find(who, id).await?;
         match plan::state_at(&upload, self.clock.now()) {
             state @ (UploadState::Aborted | UploadState::Expired) => Err(plan::gone(&upload, state)),
             UploadState::Completed => {
                 let file = self.files.of_upload(who, id).await?.ok_or_else(|| not_found(id))?;
-                Ok(Status { offset: upload.total_size, upload, missing: Vec::new(), file: Some(file) })
+                let (offset, missing) = (upload.total_size, Vec::new());
+                Ok(Status { upload, missing, offset, progress: None, file: Some(file) })
             }
             UploadState::Receiving | UploadState::Finalizing | UploadState::Sealed => {
                 let withdrawn = self.settle_suspects(&upload, None).await?;
                 let upload = if withdrawn { self.find(who, id).await? } else { upload };
                 let (missing, offset) = self.missing(&upload).await?;
-                Ok(Status { upload, missing, offset, file: None })
+                let progress = match upload.state {
+                    UploadState::Finalizing => Some(self.finish_progress(&upload).await?),
+                    _ => None,
+                };
+                Ok(Status { upload, missing, offset, progress, file: None })
             }
         }
     }

@@ -11,7 +11,7 @@ use cifra::base::digest::Checksum;
 use cifra::base::metadata::Metadata;
 use cifra::base::{Code, UploadId, crc};
 use cifra::config::ChecksumPolicy;
-use cifra::upload::{NewUpload, OnRepeat};
+use cifra::upload::{Finalized, NewUpload, OnRepeat};
 use futures_util::TryStreamExt;
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -220,7 +220,8 @@ impl World {
             assert_eq!(answer.unwrap_err().code(), Code::ChecksumMismatch);
             return;
         }
-        let file = answer.unwrap().file;
+        let Finalized::Done(finished) = answer.unwrap() else { panic!("it takes no time") };
+        let file = finished.file;
         assert_eq!(Some(Checksum::Crc64Nvme(file.crc64)), right);
         if self.policy == ChecksumPolicy::Auto {
             use sha2::Digest as _;

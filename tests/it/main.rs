@@ -34,4 +34,5 @@ mod uploads_chunks;
 mod uploads_create;
 mod uploads_ends;
 mod uploads_finalize;
+mod uploads_finalize_slow;
 mod uploads_status;

@@ -1,8 +1,6 @@
 //! Requests that meet at the worst moment: repeats, replacements, ends. The server is held at its fail points,
 //! or by bodies that stop in the middle, so that every meeting happens as told.
 
-use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,45 +9,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::harness::api::{Answer, Api, CHUNK, Result, chunk};
+use crate::harness::gate::{Gate, gated};
 use crate::harness::process::{Server, until};
 use crate::suites::bytes;
-
-/// Holds whoever passes a fail point, from [`Gate::close`] until [`Gate::open`].
-struct Gate(PathBuf);
-
-impl Gate {
-    fn of(server: &Server, point: &str) -> Self {
-        Self(server.beside(point))
-    }
-
-    fn close(&self) {
-        fs::write(&self.0, "").unwrap();
-    }
-
-    /// Waits until somebody stands before it.
-    async fn reached(&self) {
-        let mark = PathBuf::from(format!("{}.reached", self.0.display()));
-        until("somebody reaches the fail point", async || fs::remove_file(&mark).ok()).await;
-    }
-
-    fn open(&self) {
-        fs::remove_file(&self.0).unwrap();
-    }
-}
-
-/// A server with a gate at each of `points`, all open.
-async fn gated(points: &[&str]) -> (Server, Vec<Gate>) {
-    let mut server = Server::new();
-    server.set("server.shutdown_timeout", "2s");
-    let gates: Vec<_> = points.iter().map(|point| Gate::of(&server, point)).collect();
-    let armed: Vec<_> = points
-        .iter()
-        .zip(&gates)
-        .map(|(point, gate)| format!("{point}=pause:{}", gate.0.display()))
-        .collect();
-    server.begin(Some(&armed.join(";"))).await;
-    (server, gates)
-}
 
 /// A body that comes piece by piece; it ends when the sender is dropped, or breaks with [`Pieces::cut`].
 struct Pieces(mpsc::Sender<std::io::Result<Bytes>>);
@@ -102,7 +64,7 @@ async fn a_repeat_at_any_step_of_the_first_sender_changes_nothing() {
         "chunk.after_write",
         "chunk.after_journal",
     ];
-    let (server, gates) = gated(&points).await;
+    let (server, gates) = gated(&[], &points).await;
     let api = &server.api;
     for (seed, (gate, point)) in (0..).zip(gates.iter().zip(points)) {
         let (content, other) = (bytes(CHUNK + 10, seed), bytes(CHUNK + 10, seed + 100));
@@ -135,7 +97,7 @@ async fn a_repeat_at_any_step_of_the_first_sender_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_senders_of_a_chunk_one_wins() {
-    let (server, gates) = gated(&["blob.write.before_data"]).await;
+    let (server, gates) = gated(&[], &["blob.write.before_data"]).await;
     let (api, content, other) = (&server.api, bytes(2 * CHUNK, 1), bytes(2 * CHUNK, 2));
     let id = api.create(content.len()).await;
 
@@ -192,7 +154,7 @@ async fn a_chunk_that_comes_twice_at_once_counts_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replacement_that_meets_finalize_writes_nothing() {
-    let (server, gates) = gated(&["chunk.before_withdraw", "finish.after_claim"]).await;
+    let (server, gates) = gated(&[], &["chunk.before_withdraw", "finish.after_claim"]).await;
     let (api, content) = (&server.api, bytes(2 * CHUNK, 1));
     let id = api.create(content.len()).await;
     api.fill(&id, &content).await;
@@ -242,7 +204,7 @@ async fn an_upload_deleted_at_any_step_of_a_chunk_leaves_nothing() {
         "chunk.after_write",
         "chunk.after_journal",
     ];
-    let (server, gates) = gated(&points).await;
+    let (server, gates) = gated(&[], &points).await;
     let (api, content) = (&server.api, bytes(2 * CHUNK, 1));
     for (gate, point) in gates.iter().zip(points) {
         let id = api.create(content.len()).await;
@@ -270,7 +232,7 @@ async fn an_upload_deleted_at_any_step_of_a_chunk_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_deleted_under_a_slow_body_ends_it() {
-    let (server, gates) = gated(&["blob.write.before_data"]).await;
+    let (server, gates) = gated(&[], &["blob.write.before_data"]).await;
     let (api, content) = (&server.api, bytes(4 * CHUNK, 1));
     let id = api.create(content.len()).await;
     let mut slow = Vec::new();
@@ -291,7 +253,7 @@ async fn an_upload_deleted_under_a_slow_body_ends_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn finalize_twice_at_once_makes_one_file() {
     let points = ["finish.after_claim", "finish.after_digests", "finish.after_store", "finish.after_commit"];
-    let (server, gates) = gated(&points).await;
+    let (server, gates) = gated(&[], &points).await;
     let (api, content) = (&server.api, bytes(2 * CHUNK + 1, 1));
     for gate in &gates {
         let id = api.create(content.len()).await;
@@ -315,7 +277,7 @@ async fn finalize_twice_at_once_makes_one_file() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn finalize_goes_on_when_its_client_leaves() {
-    let (server, gates) = gated(&["finish.after_claim"]).await;
+    let (server, gates) = gated(&[], &["finish.after_claim"]).await;
     let (api, content) = (&server.api, bytes(2 * CHUNK + 1, 1));
     let id = api.create(content.len()).await;
     api.fill(&id, &content).await;
@@ -337,7 +299,7 @@ async fn finalize_goes_on_when_its_client_leaves() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_lets_requests_finish_and_ends_those_that_do_not() {
-    let (mut server, gates) = gated(&["blob.write.before_data"]).await;
+    let (mut server, gates) = gated(&[], &["blob.write.before_data"]).await;
     let (api, content) = (server.api.clone(), bytes(16 * CHUNK, 1));
     let id = api.create(content.len()).await;
     let mut open = Vec::new();

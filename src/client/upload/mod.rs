@@ -18,7 +18,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
-use super::api::{Finalized, NewUpload};
+use super::api::{Finalized, NewUpload, WorkDone, Working};
 use super::{Client, Error, Event, FileRecord, Observer, Result, Upload, UploadState};
 use crate::base::crc::Crc64;
 use crate::base::digest::Checksum;
@@ -219,7 +219,12 @@ impl Uploader {
             match self.client.patiently(session.observer, attempt).await {
                 Ok(Finalized::Done(file)) => return Ok(Round::Done(file)),
                 // The server works on it, however long that takes; it answers when it is away.
-                Ok(Finalized::Working(wait)) => tokio::time::sleep(wait).await,
+                Ok(Finalized::Working(Working { wait, progress })) => {
+                    if let Some(WorkDone { done_bytes: done, total_bytes: total }) = progress {
+                        (session.observer)(Event::Finishing { done, total });
+                    }
+                    tokio::time::sleep(wait).await;
+                }
                 Err(error) if error.is("upload-incomplete") => return Ok(Round::Again),
                 Err(error) if error.is("checksum-mismatch") => return Err(session.source.changed()),
                 Err(error) => return Err(error),

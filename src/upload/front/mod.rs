@@ -104,6 +104,15 @@ impl Fronts {
         here.then(|| Lead { sha256: front.sha256.clone(), offset, withdrawals: front.withdrawals })
     }
 
+    /// How many bytes are hashed: as this process knows, or as whoever hashes them has kept.
+    pub(super) async fn position(&self, upload: &Upload) -> Result<u64> {
+        if let Some(front) = self.lock().get(&upload.id) {
+            return Ok(front.offset);
+        }
+        let kept = self.sessions.checkpoint(upload.id, upload.total_size).await?;
+        Ok(kept.map_or(0, |kept| kept.offset))
+    }
+
     /// A chunk was journalled; it led if `lead` has its bytes. Moves the front on, in the background where
     /// bytes have to be read back.
     pub(super) fn chunk_arrived(&self, upload: &Upload, lead: Option<Lead>) {

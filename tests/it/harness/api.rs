@@ -22,6 +22,7 @@ pub(crate) struct Answer {
     /// `null` where the body is no JSON.
     pub(crate) json: Value,
     pub(crate) retry_after: Option<String>,
+    pub(crate) location: Option<String>,
 }
 
 impl Answer {
@@ -190,8 +191,8 @@ fn crc_of(bytes: &[u8]) -> String {
 async fn answer(request: RequestBuilder) -> Result {
     let response = request.send().await?;
     let status = response.status().as_u16();
-    let retry_after =
-        response.headers().get("retry-after").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let (retry_after, location) = (header("retry-after"), header("location"));
     let json = serde_json::from_slice(&response.bytes().await?).unwrap_or(Value::Null);
-    Ok(Answer { status, json, retry_after })
+    Ok(Answer { status, json, retry_after, location })
 }

@@ -102,6 +102,7 @@ async fn services(
         chunk_size_bytes: CHUNK as u64,
         idle_ttl: DAY,
         max_age: DAY,
+        finalize_wait: DAY,
         checksum: policy,
         require_chunk_checksum: false,
     };

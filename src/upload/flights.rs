@@ -1,0 +1,153 @@
+//! Asking for an upload's end: one works, others wait, and nobody waits for longer than [`Rules::finalize_wait`].
+//!
+//! The work is in `finish`, in a task of its own: it goes on when whoever asked has left, or was told to ask
+//! again. Called by `http` and the sweeper.
+//!
+//! [`Rules::finalize_wait`]: super::Rules::finalize_wait
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::OwnedMutexGuard;
+
+use super::{Status, UploadService};
+use crate::base::digest::{Algorithm, Checksum};
+use crate::base::principal::Scope;
+use crate::base::{Error, Principal, Result, UploadId};
+use crate::db::uploads::{Upload, UploadState};
+use crate::files::File;
+
+/// What came of the wish to finalize.
+#[derive(Debug, Clone)]
+pub enum Finalized {
+    /// It is a file.
+    Done(Box<Finished>),
+    /// Somebody is at work on it; ask again. The upload as it is meanwhile.
+    Working(Box<Status>),
+}
+
+/// The file that an upload became.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// The file.
+    pub file: File,
+    /// This call made it; `false` when it was there already, or made for one who asked before.
+    pub created: bool,
+}
+
+/// How far the work on an upload's end is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FinishProgress {
+    /// Bytes whose digests are known. When all are, what is left is to flush and to publish them.
+    pub done_bytes: u64,
+    /// Bytes of the file.
+    pub total_bytes: u64,
+}
+
+/// Who is finishing what in this process. Cheap to clone; all clones are one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Flights(Arc<Mutex<HashMap<UploadId, Arc<tokio::sync::Mutex<()>>>>>);
+
+/// The right to work on an upload's end in this process.
+struct Turn {
+    _guard: OwnedMutexGuard<()>,
+    _place: Place,
+}
+
+/// A place in the queue for it; who leaves last takes the queue away.
+struct Place {
+    flights: Flights,
+    id: UploadId,
+    queue: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Flights {
+    /// Waits for the others to end. Cancel-safe.
+    async fn turn(&self, id: UploadId) -> Turn {
+        let queue = Arc::clone(self.lock().entry(id).or_default());
+        let place = Place { flights: self.clone(), id, queue };
+        let guard = Arc::clone(&place.queue).lock_owned().await;
+        Turn { _guard: guard, _place: place }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<UploadId, Arc<tokio::sync::Mutex<()>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut flights = self.flights.lock();
+        // Only the map and this place hold it: nobody waits.
+        if Arc::strong_count(&self.queue) <= 2 {
+            flights.remove(&self.id);
+        }
+    }
+}
+
+impl UploadService {
+    /// Makes the upload a file: all chunks must be there, every declared digest must hold. Can be repeated, at
+    /// the same time too: one file, the same answer. Answers in time; the work goes on in its task. A failure
+    /// that nobody waited for is told by the upload's `error`, and by asking again: what was hashed is kept, so
+    /// that a digest that differs is told at once then.
+    ///
+    /// # Errors
+    /// `UploadIncomplete` `{ missing, missing_count }`; `ChecksumMismatch` `{ …, chunks_replaceable }`: the
+    /// session stays and chunks can be replaced; `UploadNotFound`, `UploadGone`.
+    pub async fn finalize(
+        self: &Arc<Self>,
+        who: &Principal,
+        id: UploadId,
+        declared: Option<Checksum>,
+    ) -> Result<Finalized> {
+        who.require(Scope::Write)?;
+        let finishing = self.finish_in_turn(who, id, declared);
+        if let Ok(finished) = tokio::time::timeout(self.rules.finalize_wait, finishing).await
+            && let Some(finished) = finished?
+        {
+            return Ok(Finalized::Done(Box::new(finished)));
+        }
+        let mut status = self.describe(who, id).await?;
+        if let Some(file) = status.file.take() {
+            return Ok(Finalized::Done(Box::new(Finished { file, created: false })));
+        }
+        if status.upload.state != UploadState::Finalizing {
+            // It is about to be claimed; or it has failed this moment, which asking again tells.
+            status.upload.state = UploadState::Finalizing;
+            status.progress = Some(self.finish_progress(&status.upload).await?);
+        }
+        Ok(Finalized::Working(Box::new(status)))
+    }
+
+    /// Only who has the turn has a task, so that asking again and again makes no more of them.
+    async fn finish_in_turn(
+        self: &Arc<Self>,
+        who: &Principal,
+        id: UploadId,
+        declared: Option<Checksum>,
+    ) -> Result<Option<Finished>> {
+        let turn = self.flights.turn(id).await;
+        let (service, who) = (Arc::clone(self), who.clone());
+        let finishing = self.tasks.spawn("finalize", async move {
+            let finished = Box::pin(service.finish(&who, id, declared)).await;
+            drop(turn);
+            finished
+        });
+        finishing.await.map_err(|error| Error::internal("finalizing broke off", error))?
+    }
+
+    /// How far the work is, whoever does it.
+    pub(super) async fn finish_progress(&self, upload: &Upload) -> Result<FinishProgress> {
+        let total_bytes = upload.total_size;
+        if !self.needs_sha256(upload, upload.finish_checksum) {
+            return Ok(FinishProgress { done_bytes: total_bytes, total_bytes });
+        }
+        Ok(FinishProgress { done_bytes: self.fronts.position(upload).await?, total_bytes })
+    }
+
+    /// Whether the file's SHA-256 must be known to finish it as `declared`.
+    pub(super) fn needs_sha256(&self, upload: &Upload, declared: Option<Checksum>) -> bool {
+        self.wants_sha256(upload)
+            || declared.is_some_and(|checksum| checksum.algorithm() == Algorithm::Sha256)
+    }
+}
