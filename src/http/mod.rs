@@ -6,6 +6,7 @@
 mod body;
 mod conditions;
 mod digests;
+mod events;
 mod extract;
 mod fields;
 mod files;
@@ -45,6 +46,7 @@ fn routes() -> OpenApiRouter<Arc<Services>> {
         .routes(routes!(uploads::show, uploads::abort))
         .routes(routes!(uploads::put_chunk))
         .routes(routes!(uploads::finalize))
+        .routes(routes!(events::watch))
         .routes(routes!(intake::create))
         .routes(routes!(files::show, files::delete))
         .routes(routes!(files::content))

@@ -8,7 +8,7 @@ use crate::app::Services;
 use crate::base::digest::Checksum;
 use crate::base::metadata::Metadata;
 use crate::base::{ChunkIndex, Timestamp, UploadId};
-use crate::upload::{ChunkReceipt, FinishProgress, Status, Upload};
+use crate::upload::{ChunkReceipt, FinishProgress, Progress, Status, Upload};
 
 /// An upload as JSON.
 #[derive(Debug, Serialize, ToSchema)]
@@ -49,6 +49,11 @@ impl<'a> UploadView<'a> {
             file: status.file.as_ref().map(|file| FileView::of(state, file)),
             ..Self::of_row(&status.upload)
         }
+    }
+
+    /// As lists have it, and how far its end is.
+    pub(super) fn of_progress(progress: &'a Progress) -> Self {
+        Self { progress: progress.finish.map(ProgressView::from), ..Self::of_row(&progress.upload) }
     }
 
     /// As lists have it: without what the row does not tell.

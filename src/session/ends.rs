@@ -30,14 +30,17 @@ impl Sessions {
         now: Timestamp,
     ) -> Result<FinishClaim> {
         let (tenant, node, until) = (tenant.clone(), self.node, now.plus(FINISH_CLAIM_TTL));
-        self.db
+        let claim = self
+            .db
             .write_durable(Urgency::Normal, move |c| {
                 let tenant = tenant.clone();
                 Box::pin(
                     async move { uploads::claim_finish(c, &tenant, id, node, declared, now, until).await },
                 )
             })
-            .await
+            .await;
+        self.signals.changed(id);
+        claim
     }
 
     /// Holds the claim for another while; `false` if it is somebody else's by now.
@@ -59,19 +62,23 @@ impl Sessions {
         now: Timestamp,
     ) -> Result<bool> {
         let error = error.to_owned();
-        self.db
+        let released = self
+            .db
             .write_to_the_end(Urgency::Normal, Commit::Normal, move |c| {
                 let error = error.clone();
                 Box::pin(async move { uploads::release_finish(c, id, fence, Some(&error), now).await })
             })
-            .await
+            .await;
+        self.signals.changed(id);
+        released
     }
 
     /// The last step: the file is there and the upload completed, in one durable transaction. `false` if the
     /// claim is somebody else's by now; then nothing has changed.
     pub async fn complete(&self, id: UploadId, fence: i64, file: &File, now: Timestamp) -> Result<bool> {
         let file = file.clone();
-        self.db
+        let completed = self
+            .db
             .write_to_the_end(Urgency::Normal, Commit::Durable, move |c| {
                 let file = file.clone();
                 Box::pin(async move {
@@ -83,7 +90,9 @@ impl Sessions {
                     Ok(mine)
                 })
             })
-            .await
+            .await;
+        self.signals.changed(id);
+        completed
     }
 
     /// Adds files that came without a session, in one transaction, if their tenant stays within `limits`: from here on
@@ -115,12 +124,15 @@ impl Sessions {
         now: Timestamp,
     ) -> Result<EndOutcome> {
         let tenant = tenant.clone();
-        self.db
+        let ended = self
+            .db
             .write_durable(Urgency::Normal, move |c| {
                 let tenant = tenant.clone();
                 Box::pin(async move { uploads::end(c, Some(&tenant), id, to, now).await })
             })
-            .await
+            .await;
+        self.signals.changed(id);
+        ended
     }
 
     /// The session's bytes are gone from the store.

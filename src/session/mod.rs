@@ -6,9 +6,11 @@
 
 mod claims;
 mod ends;
+mod signals;
 
 pub use claims::{Claim, Claims};
 pub use ends::FINISH_CLAIM_TTL;
+pub use signals::{Signals, Watcher};
 
 use uuid::Uuid;
 
@@ -24,6 +26,7 @@ use crate::db::{Commit, Db, Urgency};
 pub struct Sessions {
     db: Db,
     claims: Claims,
+    signals: Signals,
     store: String,
     node: Uuid,
     boot: Uuid,
@@ -36,12 +39,18 @@ impl Sessions {
     /// Sessions whose bytes go to `store`. `boot` names this run of the kernel: what an earlier one
     /// acknowledged without flushing may be lost.
     pub fn new(db: Db, store: &str, boot: Uuid) -> Self {
-        Self { db, claims: Claims::default(), store: store.to_owned(), node: Uuid::new_v4(), boot }
+        let (claims, signals) = (Claims::default(), Signals::default());
+        Self { db, claims, signals, store: store.to_owned(), node: Uuid::new_v4(), boot }
     }
 
     /// Who is writing which chunk.
     pub fn claims(&self) -> &Claims {
         &self.claims
+    }
+
+    /// Who waits for news of which upload. Every change here is signaled.
+    pub fn signals(&self) -> &Signals {
+        &self.signals
     }
 
     /// The store's name, as rows remember it.
@@ -120,12 +129,15 @@ impl Sessions {
         now: Timestamp,
         expires_at: Timestamp,
     ) -> Result<Recorded> {
-        self.db
+        let recorded = self
+            .db
             .write_to_the_end(Urgency::Receipt, Commit::Normal, move |c| {
                 let receipt = receipt.clone();
                 Box::pin(async move { parts::record(c, id, &receipt, now, expires_at).await })
             })
-            .await
+            .await;
+        self.signals.changed(id);
+        recorded
     }
 
     /// Takes the receipt of a chunk back: it is missing from here on. Survives the loss of power, because other
@@ -137,11 +149,14 @@ impl Sessions {
         fence: Option<i64>,
         now: Timestamp,
     ) -> Result<Withdrawn> {
-        self.db
+        let withdrawn = self
+            .db
             .write_to_the_end(Urgency::Receipt, Commit::Durable, move |c| {
                 Box::pin(async move { parts::withdraw(c, id, index, fence, now).await })
             })
-            .await
+            .await;
+        self.signals.changed(id);
+        withdrawn
     }
 
     /// The chunks that are there: inclusive ranges, ascending, at most `limit`.

@@ -18,6 +18,7 @@ const FINALIZE_SECONDS: &str = "cifra_finalize_stage_duration_seconds";
 const IN_FLIGHT: &str = "cifra_http_requests_in_flight";
 const FILES: &str = "cifra_files_created_total";
 const FILE_BYTES: &str = "cifra_files_created_bytes_total";
+const WATCHERS: &str = "cifra_upload_watchers";
 const SWEPT: &str = "cifra_sweeper_actions_total";
 
 /// From a chunk journalled in half a millisecond to a finalize of a minute.
@@ -79,6 +80,7 @@ fn describe() {
     describe_histogram!(FINALIZE_SECONDS, Unit::Seconds, "What a finalize spent in each stage");
     describe_counter!(FILES, "Files that came in one request");
     describe_counter!(FILE_BYTES, Unit::Bytes, "Bytes of files that came in one request");
+    describe_gauge!(WATCHERS, "Requests that watch an upload now");
     describe_counter!(SWEPT, "What the sweeper did, by action");
 }
 
@@ -125,6 +127,11 @@ pub fn file_created(bytes: u64) {
 /// A finalize spent `elapsed` in `stage`: `digest`, `store` or `journal`.
 pub fn finalize_stage(stage: &'static str, elapsed: Duration) {
     histogram!(FINALIZE_SECONDS, "stage" => stage).record(elapsed);
+}
+
+/// Requests that watch an upload: `delta` more, or less.
+pub fn upload_watchers(delta: i32) {
+    gauge!(WATCHERS).increment(f64::from(delta));
 }
 
 /// The sweeper did `count` times `action`.

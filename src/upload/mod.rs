@@ -3,10 +3,11 @@
 //! [`UploadService`] is called by `http` (and later by other protocols); its methods stand by subject:
 //! here beginning, looking and giving up; in `chunk` a chunk's way in; in `finish` its becoming a file, and in
 //! `flights` the waiting for that; in `front` the SHA-256 of what is there so far; in `suspects` what a loss of
-//! power may have taken; in `sweep` what happens when nobody asks; in `whole` files that come in one request.
+//! power may have taken; in `sweep` what happens when nobody asks; in `events` the telling of it; in `whole` files that come in one request.
 //! Every decision that is a pure function stands in `plan`.
 
 mod chunk;
+mod events;
 mod finish;
 mod flights;
 mod front;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use chunk::{ChunkIn, ChunkReceipt};
+pub use events::{Progress, UploadEvent, UploadEvents};
 pub use flights::{Finalized, FinishProgress, Finished};
 pub use plan::OnRepeat;
 pub use sweep::Sweeper;

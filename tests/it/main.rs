@@ -33,6 +33,7 @@ mod tidy;
 mod uploads_chunks;
 mod uploads_create;
 mod uploads_ends;
+mod uploads_events;
 mod uploads_finalize;
 mod uploads_finalize_slow;
 mod uploads_status;

@@ -305,6 +305,8 @@ impl Fronts {
             });
         }
         front.sha256 = sha256;
+        drop(fronts);
+        self.sessions.signals().changed(id);
         true
     }
 

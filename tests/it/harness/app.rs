@@ -81,6 +81,11 @@ impl TestApp {
         Builder { config, clock: Arc::new(SystemClock), folder }
     }
 
+    /// For requests that are not to be read to their end.
+    pub(super) fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
     /// Its data folder.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()

@@ -8,6 +8,7 @@ pub(crate) mod api;
 mod app;
 mod contract;
 pub(crate) mod databases;
+mod events;
 pub(crate) mod gate;
 pub(crate) mod logs;
 pub(crate) mod postgres;
