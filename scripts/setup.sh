@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the Makefile's targets need and the machine lacks: `setup.sh build|test|lint…`.
+# Installs what the Makefile's targets need and the machine lacks: `setup.sh build|test|lint|image…`.
 #
 # Each need is checked by trying it (a compiler by compiling), not by asking which system this is, so a
 # second call is quick, and asks neither apt nor the network. What is missing comes from Debian's packages
@@ -51,6 +51,23 @@ need_tour_programs() {
   for program in curl jq openssl; do
     has "$program" || want "$program for README's tour" "$program"
   done
+}
+
+# The programs in docs/examples are run by tests.
+need_example_programs() {
+  node -e fetch >/dev/null 2>&1 || want "Node for docs/examples" nodejs
+  python3 -c 'import requests' >/dev/null 2>&1 || want "Python for docs/examples" python3 python3-requests
+}
+
+# An engine that answers, or what scripts/chroot-engine.sh makes the image with, and a Rust toolchain to mount.
+need_container_engine() {
+  docker info >/dev/null 2>&1 || podman info >/dev/null 2>&1 && return
+  need_rust
+  local program
+  for program in buildah debootstrap jq curl; do
+    has "$program" || want "$program for images without a container engine" "$program"
+  done
+  has ip || want "ip for a network of its own" iproute2
 }
 
 need_rust_components() {
@@ -133,13 +150,14 @@ install_packages() {
 
 # ----------------------------------------------------------------------------------------------- main
 
-[[ $# -gt 0 ]] || fail "usage: scripts/setup.sh build|test|lint…"
+[[ $# -gt 0 ]] || fail "usage: scripts/setup.sh build|test|lint|image…"
 for part in "$@"; do
   case $part in
     build) need_rust; need_compiler; need_certificates ;;
-    test) need_postgresql; need_tour_programs ;;
+    test) need_postgresql; need_tour_programs; need_example_programs ;;
+    image) need_container_engine ;;
     lint) ;; # after the packages, below
-    *) fail "unknown part: $part (build, test, lint)" ;;
+    *) fail "unknown part: $part (build, test, lint, image)" ;;
   esac
 done
 install_packages

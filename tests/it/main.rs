@@ -10,6 +10,7 @@ mod crash_creation;
 mod crash_points;
 mod db;
 mod documentation;
+mod examples;
 mod files;
 mod files_content;
 mod files_create;

@@ -1,17 +1,41 @@
-//! README's five-minute tour, typed as it stands there.
+//! What README and the pages in docs tell to type, typed as it stands there; and the programs that they quote.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::harness::TestApp;
 
-/// The shell blocks below the heading of the tour, one after the other.
-fn tour() -> String {
-    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let (_, section) = readme.split_once("## Five minutes").unwrap();
-    let (section, _) = section.split_once("\n## ").unwrap();
+fn in_clone(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(in_clone(path)).unwrap()
+}
+
+/// The shell blocks (`sh`) below a heading of a page, one after the other.
+fn typed(page: &str, heading: &str) -> String {
+    let page = read(page);
+    let (_, section) = page.split_once(heading).unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap_or((section, ""));
     let blocks = section.split("```sh\n").skip(1).map(|rest| rest.split_once("```").unwrap().0);
-    blocks.collect()
+    let script: String = blocks.collect();
+    assert!(!script.is_empty(), "nothing to type below {heading}");
+    script
+}
+
+/// Types `script` in `folder`, with `cifra` on the PATH; what it printed.
+async fn typing(app: &TestApp, folder: &Path, script: String) -> String {
+    let program = Path::new(env!("CARGO_BIN_EXE_cifra")).parent().unwrap().to_owned();
+    let path = format!("{}:{}", program.display(), std::env::var_os("PATH").unwrap().to_str().unwrap());
+    let mut bash = Command::new("bash");
+    bash.args(["-euo", "pipefail", "-c", &script]).current_dir(folder).env("PATH", path);
+    bash.env("CIFRA_SERVER", format!("http://{}", app.address));
+    let output = tokio::task::spawn_blocking(move || bash.output()).await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "it broke off: {}\n{said}", String::from_utf8_lossy(&output.stderr));
+    said
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -19,17 +43,10 @@ async fn the_tour_works_when_it_is_typed() {
     let app = TestApp::start().await;
     let folder = tempfile::tempdir().unwrap();
     let told = "export CIFRA_SERVER=http://127.0.0.1:8080";
-    let script = tour();
+    let script = typed("README.md", "## Five minutes");
     assert!(script.contains(told), "the tour's first line tells where the service is");
-    let script = script.replace(told, &format!("export CIFRA_SERVER=http://{}", app.address));
-    let program = Path::new(env!("CARGO_BIN_EXE_cifra")).parent().unwrap().to_owned();
-    let path = format!("{}:{}", program.display(), std::env::var_os("PATH").unwrap().to_str().unwrap());
-    let mut bash = Command::new("bash");
-    bash.args(["-euo", "pipefail", "-c", &script]).current_dir(folder.path()).env("PATH", path);
-    let output = tokio::task::spawn_blocking(move || bash.output()).await.unwrap().unwrap();
-    let (said, complained) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "it broke off: {complained}\n{said}");
+    let script = script.replace(told, "");
+    let said = typing(&app, folder.path(), script).await;
 
     let compact: String = said.split_whitespace().collect();
     assert!(compact.contains("[[1,1]]"), "one chunk is missing before it is sent: {said}");
@@ -39,6 +56,25 @@ async fn the_tour_works_when_it_is_typed() {
         "its last request is told what is wrong: {said}"
     );
     let [sent, came_back] =
-        ["holiday.mov", "copy.mov"].map(|name| std::fs::read(folder.path().join(name)).unwrap());
+        ["holiday.mov", "copy.mov"].map(|name| fs::read(folder.path().join(name)).unwrap());
     assert!(sent == came_back, "other bytes came back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_four_calls_of_an_upload_work_when_they_are_typed() {
+    let app = TestApp::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let said = typing(&app, folder.path(), typed("docs/uploading.md", "## The four calls")).await;
+    assert!(said.contains("\n20000000\n[]\n\"/api/files/"), "all counts, nothing is missing: {said}");
+}
+
+#[test]
+fn the_page_on_uploading_quotes_the_examples_as_they_are() {
+    let page = read("docs/uploading.md");
+    for entry in fs::read_dir(in_clone("docs/examples")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let text = read(&format!("docs/examples/{name}"));
+        assert!(page.contains(&format!("\n{text}```\n")), "the page has another {name}");
+        assert!(page.contains(&format!("(examples/{name})")), "the page does not link {name}");
+    }
 }

@@ -14,6 +14,7 @@ pub(crate) mod logs;
 pub(crate) mod postgres;
 pub(crate) mod process;
 mod raw;
+pub(crate) mod relay;
 mod uploads;
 
 pub(crate) use answer::Answer;
