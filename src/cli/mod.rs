@@ -10,9 +10,11 @@ mod exit;
 mod folder;
 mod health;
 mod info;
+mod ls;
 mod output;
 mod progress;
 mod remote;
+mod rm;
 mod serve;
 mod upload;
 
@@ -43,7 +45,9 @@ enum Command {
     Serve(serve::Serve),
     Upload(upload::Upload),
     Download(download::Download),
+    Ls(ls::Ls),
     Info(info::Info),
+    Rm(rm::Rm),
     Health(health::Health),
     Config(config::ConfigCommand),
 }
@@ -88,7 +92,9 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(command) => command.run().await,
         Command::Upload(command) => command.run().await,
         Command::Download(command) => command.run().await,
+        Command::Ls(command) => command.run().await,
         Command::Info(command) => command.run().await,
+        Command::Rm(command) => command.run().await,
         Command::Health(command) => command.run().await,
         Command::Config(command) => command.run(),
     }

@@ -133,6 +133,27 @@ struct UploadPage {
     next_cursor: Option<String>,
 }
 
+/// Which files to list, and in which order.
+#[derive(Debug)]
+pub struct FileQuery {
+    /// How their names begin.
+    pub filename_start: Option<String>,
+    /// Their type: `image/png`, `image/*`.
+    pub content_type: Option<String>,
+    /// `created_at`, `filename` or `size`, with `-` for descending.
+    pub sort: String,
+}
+
+/// A page of a list of files, as the server wrote them.
+#[derive(Debug, Deserialize)]
+pub struct FilePage {
+    /// The files.
+    pub items: Vec<Value>,
+    /// Where the next page begins; `None` at the end.
+    #[serde(default)]
+    pub next_cursor: Option<String>,
+}
+
 #[derive(Deserialize)]
 struct FileFields {
     id: FileId,
@@ -175,6 +196,27 @@ impl Client {
     /// The record of a file, as soon as the server gives it.
     pub async fn file_patiently(&self, id: FileId, observer: &Observer) -> Result<FileRecord> {
         self.patiently(observer, async || self.file(id).await).await
+    }
+
+    /// At most `limit` files, from `cursor` on; a page may have fewer though there are more.
+    pub async fn files(&self, query: &FileQuery, limit: u32, cursor: Option<&str>) -> Result<FilePage> {
+        /// No server gives more at once.
+        const PAGE_MAX: u32 = 500;
+        let limit = limit.min(PAGE_MAX).to_string();
+        let parameters = [
+            ("q", query.filename_start.as_deref()),
+            ("content_type", query.content_type.as_deref()),
+            ("sort", Some(query.sort.as_str())),
+            ("limit", Some(limit.as_str())),
+            ("cursor", cursor),
+        ];
+        let given: Vec<_> = parameters.iter().filter(|(_, value)| value.is_some()).collect();
+        json_of(self.call(Method::GET, "/api/files").query(&given)).await
+    }
+
+    /// Deletes a file.
+    pub async fn delete_file(&self, id: FileId) -> Result<()> {
+        answer(self.call(Method::DELETE, &format!("/api/files/{id}"))).await.map(drop)
     }
 
     /// An upload session as the server's JSON has it.

@@ -20,7 +20,7 @@ use std::time::Duration;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 
-pub use api::{FileRecord, Upload, UploadState};
+pub use api::{FilePage, FileQuery, FileRecord, Upload, UploadState};
 pub use error::{Error, Kind, Problem, Result};
 
 /// Told what happens, as it happens; called from any thread, so it must be quick.

@@ -33,7 +33,7 @@ fn nobody() -> String {
 #[test]
 fn every_command_explains_itself_with_examples() {
     let help = stdout(&run(&["--help"]));
-    for command in ["serve", "upload", "download", "info", "health", "config"] {
+    for command in ["serve", "upload", "download", "ls", "info", "rm", "health", "config"] {
         assert!(help.contains(command), "{command} is not in the help");
         let output = run(&[command, "--help"]);
         assert!(output.status.success());
@@ -59,6 +59,10 @@ fn wrong_usage_exits_with_2() {
         &["download", "../../etc/passwd"],
         &["download", "0198C5F0-7C1E-7D2A-9B3F-2F1D0E5A6B7C-1"],
         &["info", "1"],
+        &["rm"],
+        &["rm", ID, "1"],
+        &["ls", "--limit", "0"],
+        &["ls", "--limit", "7", "--all"],
         &["config"],
         &["info", ID, "--server", "ftp://example.com"],
         &["info", ID, "--server", "example.com:80"],
@@ -79,6 +83,8 @@ fn a_server_that_is_not_there_exits_with_6() {
     let server = nobody();
     for arguments in [
         &["info", ID][..],
+        &["ls"],
+        &["rm", ID],
         &["health"],
         &["download", ID, "--retry-for", "0"],
         &["upload", file.to_str().unwrap(), "--retry-for", "0"],

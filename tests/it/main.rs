@@ -4,6 +4,7 @@
 mod blob_local;
 mod child;
 mod cli;
+mod cli_files;
 mod client;
 mod corruption;
 mod crash_creation;
