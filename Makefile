@@ -6,7 +6,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run install test soak lint audit bench setup
+.PHONY: help run install test soak lint audit bench image-check setup
 # Two cargo runs at once would only wait for each other's lock.
 .NOTPARALLEL:
 
@@ -54,6 +54,10 @@ lint: ## Check format, lints, docs, licenses, sources, unused dependencies, scri
 audit: ## Check the dependencies against the advisory database (needs github.com)
 	@scripts/setup.sh build lint
 	cargo deny --locked check advisories
+
+image-check: ## Build the container image and try it (without Docker or Podman: in a chroot, as root)
+	@scripts/setup.sh image
+	@scripts/image-check.sh
 
 bench: ## Measure cifra beside nginx and two tus servers, whole processes
 	@scripts/setup.sh build
