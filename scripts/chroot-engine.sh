@@ -51,8 +51,9 @@ make_rust_base() {
 }
 
 make_bases() {
-  local image
-  while read -r image; do
+  local image images
+  mapfile -t images < <(sed -n 's/^FROM \([^ ]*\).*/\1/p' Dockerfile)
+  for image in "${images[@]}"; do
     has_image "$image" && continue
     echo "chroot-engine: making a stand-in for $image with debootstrap"
     case $image in
@@ -60,7 +61,7 @@ make_bases() {
       debian:12-slim) make_base "$image" bookworm ;;
       *) fail "no stand-in for $image is known here: tell this script how to make one" ;;
     esac
-  done < <(sed -n 's/^FROM \([^ ]*\).*/\1/p' Dockerfile)
+  done
 }
 
 # build -t IMAGE .
