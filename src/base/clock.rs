@@ -3,6 +3,7 @@
 //! Times are microseconds since 1970 in UTC, in Rust and in the database alike; JSON says RFC 3339.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -58,6 +59,28 @@ impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let time = DateTime::from_timestamp_micros(self.0).unwrap_or(DateTime::UNIX_EPOCH);
         f.write_str(&time.to_rfc3339_opts(SecondsFormat::Micros, true))
+    }
+}
+
+/// Not a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidTime;
+
+impl fmt::Display for InvalidTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a time: expected RFC 3339, like 2026-01-02T03:04:05Z (in a URL a + is written %2B)")
+    }
+}
+
+impl std::error::Error for InvalidTime {}
+
+impl FromStr for Timestamp {
+    type Err = InvalidTime;
+
+    /// RFC 3339 with any offset; what is finer than a microsecond is dropped.
+    fn from_str(text: &str) -> Result<Self, InvalidTime> {
+        let time = DateTime::parse_from_rfc3339(text).map_err(|_| InvalidTime)?;
+        Ok(Self(time.timestamp_micros()))
     }
 }
 

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod crc;
 pub mod digest;
 pub mod error;
+pub mod filename_key;
 pub mod id;
 pub mod key;
 pub mod metadata;
@@ -17,6 +18,7 @@ pub mod stream;
 
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use error::{Code, Error, Result};
+pub use filename_key::filename_key;
 pub use id::{ChunkIndex, FileId, TenantId, UploadId};
 pub use key::{BlobKey, PartsId};
 pub use page::Page;

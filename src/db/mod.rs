@@ -36,6 +36,9 @@ use crate::telemetry::Tasks;
 /// How long a caller waits for an answer; a client gets its 503 within 5 s.
 const PATIENCE: Duration = Duration::from_secs(4);
 
+/// How many rows are brought up to date in one transaction.
+const FILL_ROWS: u32 = 500;
+
 /// Which database.
 #[derive(Clone, PartialEq, Eq)]
 pub enum DatabaseUrl {
@@ -103,7 +106,15 @@ impl Db {
     /// # Errors
     /// `Internal` with a sentence for the operator, if a newer version has used the database.
     pub async fn migrate(&self) -> Result<()> {
-        migrations::run(self).await
+        migrations::run(self).await?;
+        // Rows that an older version wrote, in slices: the process may be stopped between any two of them.
+        let fill = || {
+            self.write_to_the_end(Urgency::Background, Commit::Normal, |c| {
+                Box::pin(files::fill(c, FILL_ROWS))
+            })
+        };
+        while fill().await? > 0 {}
+        Ok(())
     }
 
     /// Reads. Each statement of `f` sees the database at its own point in time.

@@ -1,8 +1,9 @@
-//! Files: looking at them, reading them, deleting them.
+//! Files: looking at them, reading them, deleting them. Lists of them are in `list`.
 //!
 //! [`FileService`] is called by `http` and by other services (`upload`). A file's bytes are removed only by a
 //! row that says so (`blob_deletions`): the row is committed with the file's end, the bytes follow.
 
+mod list;
 mod quota;
 
 use std::collections::HashMap;
@@ -21,7 +22,7 @@ use crate::db::{Db, Urgency, blob_deletions, files, uploads};
 use crate::telemetry::{Tasks, failpoint, metrics};
 
 pub use self::quota::{Incoming, Quota};
-pub use crate::db::files::File;
+pub use crate::db::files::{File, FileFilter, Order, TypeFilter};
 pub use crate::db::usage::Usage;
 
 /// At most this many blobs are removed in one go.

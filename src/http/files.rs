@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::conditions::{self, Validators, Verdict};
 use super::extract::{Path, Query, Who};
 use super::openapi::answers::NotModified;
-use super::openapi::requests::FilePath;
+use super::openapi::requests::{FilePath, FileQuery, PageQuery};
 use super::problem::Answer;
 use super::reply::json;
 use super::serve;
@@ -20,8 +20,39 @@ use crate::app::Services;
 use crate::base::Code::{FileNotFound, PreconditionFailed, RangeNotSatisfiable};
 use crate::base::digest::Checksum;
 use crate::base::metadata::Metadata;
+use crate::base::page::Limit;
 use crate::base::{FileId, Timestamp};
-use crate::files::File;
+use crate::files::{File, FileFilter, Order};
+
+/// List files
+///
+/// `metadata.KEY=VALUE` in the query finds those with that pair; it may be given for several keys. Pages follow each
+/// other without gap or repetition, whatever is added or deleted meanwhile.
+#[utoipa::path(
+    get, path = "/api/files", operation_id = "list_files", tag = "files",
+    params(FileQuery, PageQuery),
+    responses((status = 200, description = "A page of them.", body = FilePage)),
+)]
+pub(super) async fn list(
+    State(state): State<Arc<Services>>,
+    Who(who): Who,
+    Query(mut params): Query,
+) -> Answer {
+    let filter = FileFilter {
+        content_type: params.one("content_type")?,
+        name_begins: params.one("q")?,
+        created_after: params.one("created_after")?,
+        created_before: params.one("created_before")?,
+        metadata: params.prefixed("metadata."),
+    };
+    let order: Order = params.one("sort")?.unwrap_or_default();
+    let limit: Limit = params.one("limit")?.unwrap_or_default();
+    let cursor: Option<String> = params.one("cursor")?;
+    params.finish()?;
+    let page = state.files.list(&who, filter, order, limit, cursor.as_deref()).await?;
+    let items = page.items.iter().map(|file| FileView::of(&state, file)).collect();
+    Ok(json(&FilePage { items, next_cursor: page.next_cursor }))
+}
 
 /// Look at a file
 #[utoipa::path(
@@ -106,6 +137,14 @@ pub(super) async fn delete(
 ) -> Answer {
     state.files.delete(&who, id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// A page of files as JSON.
+#[derive(Debug, Serialize, ToSchema)]
+struct FilePage<'a> {
+    items: Vec<FileView<'a>>,
+    /// Give it as `cursor` with the same filter and order; null after the last page.
+    next_cursor: Option<String>,
 }
 
 /// A file as JSON.

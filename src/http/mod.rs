@@ -47,7 +47,7 @@ fn routes() -> OpenApiRouter<Arc<Services>> {
         .routes(routes!(uploads::put_chunk))
         .routes(routes!(uploads::finalize))
         .routes(routes!(events::watch))
-        .routes(routes!(intake::create))
+        .routes(routes!(intake::create, files::list))
         .routes(routes!(files::show, files::delete))
         .routes(routes!(files::content))
         .routes(routes!(usage::show))

@@ -7,7 +7,6 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 
 use super::extract::{Bytes, Json, Path, Path2, Query, Who};
-use super::fields::invalid;
 use super::files::FileView;
 use super::openapi::requests::{
     ChunkPath, DigestHeaders, Finalize as FinalizeBody, NewUpload as NewUploadBody, PageQuery, UploadPath,
@@ -22,13 +21,9 @@ use crate::base::Code::{
     UploadNotFound,
 };
 use crate::base::metadata::Metadata;
+use crate::base::page::Limit;
 use crate::base::{ChunkIndex, UploadId};
 use crate::upload::{ChunkIn, Finalized, NewUpload, OnRepeat, UploadFilter};
-
-/// Lists answer this many items when the client does not say.
-const LIMIT_DEFAULT: u32 = 50;
-/// And at most this many.
-const LIMIT_MAX: u32 = 500;
 
 /// Seconds: whoever asks again waits with us, not before the door.
 const FINALIZE_RETRY_AFTER: &str = "1";
@@ -132,13 +127,10 @@ pub(super) async fn list(
     Query(mut params): Query,
 ) -> Answer {
     let filter = UploadFilter { state: params.one("state")?, metadata: params.prefixed("metadata.") };
-    let limit = params.one("limit")?.unwrap_or(LIMIT_DEFAULT);
+    let limit: Limit = params.one("limit")?.unwrap_or_default();
     let cursor: Option<String> = params.one("cursor")?;
     params.finish()?;
-    if !(1..=LIMIT_MAX).contains(&limit) {
-        return Err(invalid("limit", &format!("must be 1 to {LIMIT_MAX}")).into());
-    }
-    let page = state.uploads.list(&who, filter, limit, cursor.as_deref()).await?;
+    let page = state.uploads.list(&who, filter, limit.get(), cursor.as_deref()).await?;
     let items = page.items.iter().map(UploadView::of_row).collect();
     Ok(json(&UploadPage { items, next_cursor: page.next_cursor }))
 }

@@ -15,6 +15,7 @@ mod examples;
 mod files;
 mod files_content;
 mod files_create;
+mod files_list;
 mod full_disk;
 mod harness;
 mod health;

@@ -228,7 +228,7 @@ fn list_text(filter: &UploadFilter, after: bool) -> String {
     )
 }
 
-/// What the index of the pairs holds. A collision costs a comparison of texts, nothing more.
-fn pair_hash(key: &str, value: &str) -> i64 {
+/// What the indexes of pairs hold, files' too. A collision costs a comparison of texts, nothing more.
+pub(in crate::db) fn pair_hash(key: &str, value: &str) -> i64 {
     crc::of(format!("{key}\0{value}").as_bytes()).to_i64()
 }

@@ -6,7 +6,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::base::digest::Checksum;
 use crate::base::metadata::Metadata;
-use crate::base::{ChunkIndex, FileId, UploadId};
+use crate::base::{ChunkIndex, FileId, Timestamp, UploadId};
 
 /// What a client says of a file that it begins to upload.
 #[derive(ToSchema)]
@@ -67,6 +67,25 @@ pub(in crate::http) struct ProblemPath {
     /// The code of a problem.
     #[param(example = "chunk-busy")]
     code: String,
+}
+
+/// Which files a list shows, and in which order.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct FileQuery {
+    /// Only those of this type: one such as `image/png`, or all of a kind such as `image/*`.
+    #[param(pattern = r"^[!#$%&'+.^_`|~0-9A-Za-z-]+/(\*|[!#$%&'+.^_`|~0-9A-Za-z-]+)$")]
+    content_type: Option<String>,
+    /// Only those whose name begins so, in upper or lower case.
+    #[param(max_length = 1024)]
+    q: Option<String>,
+    /// Only those made later than this.
+    created_after: Option<Timestamp>,
+    /// Only those made earlier than this.
+    created_before: Option<Timestamp>,
+    /// By what they are sorted; with `-` the other way round. What is alike is in the order of ids.
+    #[param(pattern = "^-?(created_at|filename|size)$", default = "-created_at")]
+    sort: Option<String>,
 }
 
 /// One page of a list.

@@ -1,11 +1,22 @@
-//! Table `cifra_files`: what is known of a file. Its bytes are a blob; removing them is `blob_deletions`' part.
+//! Table `cifra_files`: what is known of a file; and its metadata pairs. Its bytes are a blob; removing them is
+//! `blob_deletions`' part.
+//!
+//! Here: the row, making it, finding it, removing it. [`list`] reads many, [`pairs`] has the pairs, [`fill`] brings
+//! rows of older versions up to date.
+
+mod fill;
+mod list;
+mod pairs;
 
 use super::conn::{Conn, on};
 use super::error::{damaged, number, to_row};
 use super::usage::{self, Admission, Change, Limits};
 use crate::base::crc::Crc64;
 use crate::base::metadata::Metadata;
-use crate::base::{BlobKey, Error, FileId, Result, TenantId, Timestamp};
+use crate::base::{BlobKey, Error, FileId, Result, TenantId, Timestamp, filename_key};
+
+pub use self::fill::fill;
+pub use self::list::{After, Direction, FileFilter, Order, SortKey, TypeFilter, list};
 
 /// A file, as its row tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +71,15 @@ struct FileRow {
 
 const TABLE: &str = "cifra_files";
 
+/// The columns of [`FileRow`], of a table that the statement calls `f`.
+macro_rules! file_columns {
+    () => {
+        "f.id, f.tenant_id, f.store, f.blob_key, f.filename, f.content_type, f.size, f.sha256, f.crc64, \
+         f.metadata, f.created_at, f.updated_at, f.version, f.derived"
+    };
+}
+use file_columns;
+
 impl TryFrom<FileRow> for File {
     type Error = Error;
 
@@ -86,7 +106,23 @@ impl TryFrom<FileRow> for File {
     }
 }
 
-/// Adds a file, if its tenant stays within `limits`: from the commit on it is visible.
+/// What lists sort and filter by, made of a row's other columns.
+struct Keys {
+    filename_key: String,
+    media_kind: String,
+    media_type: String,
+}
+
+impl Keys {
+    fn of(filename: &str, content_type: &str) -> Self {
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        let media_type = essence.to_ascii_lowercase();
+        let media_kind = media_type.split('/').next().unwrap_or_default().to_owned();
+        Self { filename_key: filename_key(filename), media_kind, media_type }
+    }
+}
+
+/// Adds a file and its metadata pairs, if its tenant stays within `limits`: from the commit on it is visible.
 ///
 /// # Errors
 /// `Internal` if the id is taken.
@@ -94,9 +130,9 @@ pub async fn insert(c: &mut Conn, file: &File, limits: &Limits) -> Result<Admiss
     const INSERT: &str = "
         INSERT INTO cifra_files (
             id, tenant_id, store, blob_key, filename, content_type, size, sha256, crc64, metadata, created_at,
-            updated_at, version, derived
+            updated_at, version, derived, filename_key, media_kind, media_type
         )
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
     ";
     let size = to_row(file.size)?;
     let more = Change { stored_bytes: size, ..Change::default() };
@@ -104,6 +140,7 @@ pub async fn insert(c: &mut Conn, file: &File, limits: &Limits) -> Result<Admiss
     if admission != Admission::Granted {
         return Ok(admission);
     }
+    let keys = Keys::of(&file.filename, &file.content_type);
     on!(c, c => sqlx::query(INSERT)
         .bind(file.id)
         .bind(&file.tenant)
@@ -119,21 +156,20 @@ pub async fn insert(c: &mut Conn, file: &File, limits: &Limits) -> Result<Admiss
         .bind(file.updated_at)
         .bind(file.version)
         .bind(file.derived)
+        .bind(&keys.filename_key)
+        .bind(&keys.media_kind)
+        .bind(&keys.media_type)
         .execute(&mut *c)
         .await
         .map(drop))?;
+    pairs::insert(c, &file.tenant, file.id, file.created_at, &file.metadata).await?;
     Ok(Admission::Granted)
 }
 
 /// The file `id` of `tenant`.
 pub async fn get(c: &mut Conn, tenant: &TenantId, id: FileId) -> Result<Option<File>> {
-    const GET: &str = "
-        SELECT id, tenant_id, store, blob_key, filename, content_type, size, sha256, crc64, metadata, created_at,
-            updated_at, version, derived
-        FROM cifra_files
-        WHERE tenant_id = $1
-          AND id = $2
-    ";
+    const GET: &str =
+        concat!("SELECT ", file_columns!(), " FROM cifra_files f WHERE f.tenant_id = $1 AND f.id = $2");
     let row: Option<FileRow> =
         on!(c, c => sqlx::query_as(GET).bind(tenant).bind(id).fetch_optional(&mut *c).await)?;
     row.map(File::try_from).transpose()
