@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::auth::AuthService;
 use crate::base::{Clock, Code, Error, Result};
 use crate::blob::local::{LocalOptions, LocalStore};
 use crate::blob::{BlobStore, PartStore};
@@ -38,6 +39,8 @@ pub struct Services {
     pub files: Arc<FileService>,
     /// What one tenant may ask for.
     pub limits: config::Limits,
+    /// Who may.
+    pub auth: Arc<AuthService>,
     /// Readiness.
     pub ops: Ops,
     /// For what outlives a request.
@@ -85,6 +88,8 @@ impl App {
         remove_strays(&db, &store, name).await?;
         settle_unrevealed(&db, &store).await?;
 
+        let auth = AuthService::new(db.clone(), Arc::clone(&clock), config);
+        auth.prepare(config).await?;
         let sessions = Sessions::new(db.clone(), name, boot_id());
         sessions.break_finish_claims(clock.now()).await?;
         let parts: Arc<dyn PartStore> = Arc::clone(&store) as _;
@@ -101,6 +106,7 @@ impl App {
             uploads: Arc::clone(&uploads),
             files,
             limits: config.limits.clone(),
+            auth: Arc::new(auth),
             ops: Ops::new(db.clone(), store),
             tasks: tasks.clone(),
             body_idle_timeout: config.server.body_idle_timeout,

@@ -9,6 +9,7 @@
 //! | 7 | [`http`] | routes, headers, problem+json; translates, decides nothing |
 //! | 6 | [`app`] | the one place where stores and services are built and stopped |
 //! | 5 | [`upload`], [`files`], [`ops`] | services: decide |
+//! | 4 | [`auth`] | who may: keys, tenants, the rules of open mode |
 //! | 3 | [`blob`], [`session`] | stores: bytes, and what is known of an upload on its way |
 //! | 2 | [`db`] | connections, statements, migrations |
 //! | 1 | [`config`], [`telemetry`], [`client`] | settings; logs, metrics, tasks; the HTTP client of the CLI |
@@ -20,6 +21,7 @@
 //! [`blob::PartStore::write`], hashed on their way → the receipt in [`db`]: its commit is the acknowledgement.
 
 pub mod app;
+pub mod auth;
 pub mod base;
 pub mod blob;
 pub mod cli;

@@ -111,6 +111,8 @@ impl std::error::Error for Error {
 pub enum Class {
     /// The request is malformed.
     Invalid,
+    /// Nobody knows who asks.
+    Unauthenticated,
     /// Known, but not allowed.
     Forbidden,
     /// No such thing, as far as this client may know.
@@ -194,12 +196,16 @@ codes! {
     InvalidRequest "invalid-request" Invalid "The request is malformed";
     InvalidDigest "invalid-digest" Invalid "A digest cannot be read";
     ChunkOutOfRange "chunk-out-of-range" Invalid "The upload has no chunk of this index";
+    Unauthenticated "unauthenticated" Unauthenticated "A valid key is needed";
     Forbidden "forbidden" Forbidden "This is not allowed";
     NotFound "not-found" NotFound "There is nothing here";
+    TenantNotFound "tenant-not-found" NotFound "There is no such tenant";
+    KeyNotFound "key-not-found" NotFound "There is no such key";
     UploadNotFound "upload-not-found" NotFound "There is no such upload";
     FileNotFound "file-not-found" NotFound "There is no such file";
     MethodNotAllowed "method-not-allowed" MethodNotAllowed "This method is not for this path";
     RequestTimeout "request-timeout" TimedOut "The request came too slowly";
+    TenantExists "tenant-exists" Conflict "There is a tenant of this name already";
     ChunkConflict "chunk-conflict" Conflict "This chunk was accepted with other bytes";
     ChunkBusy "chunk-busy" Conflict "Another request is sending this chunk";
     UploadIncomplete "upload-incomplete" Conflict "Chunks are missing";

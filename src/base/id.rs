@@ -45,7 +45,7 @@ macro_rules! uuid_id {
             }
 
             /// Wraps an id that was read from our own database.
-            pub fn from_uuid(uuid: Uuid) -> Self {
+            pub const fn from_uuid(uuid: Uuid) -> Self {
                 Self(uuid)
             }
         }
@@ -79,6 +79,11 @@ uuid_id! {
 uuid_id! {
     /// A file. One that came in by an upload has the upload's 128 bits: see [`FileId::upload`].
     FileId
+}
+
+uuid_id! {
+    /// An API key: the part of it that is no secret.
+    KeyId
 }
 
 impl UploadId {

@@ -14,14 +14,16 @@ pub mod metadata;
 pub mod page;
 pub mod principal;
 pub mod range;
+pub mod secret;
 pub mod stream;
 
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use error::{Code, Error, Result};
 pub use filename_key::filename_key;
-pub use id::{ChunkIndex, FileId, TenantId, UploadId};
+pub use id::{ChunkIndex, FileId, KeyId, TenantId, UploadId};
 pub use key::{BlobKey, PartsId};
 pub use page::Page;
 pub use principal::Principal;
 pub use range::ByteRange;
+pub use secret::Secret;
 pub use stream::ByteStream;

@@ -1,31 +1,144 @@
 //! Who asks: the first argument of every service method.
 //!
-//! Made at the border ([`crate::http`] or [`crate::cli`]) and never changed. A service's first line is
-//! [`Principal::require`].
+//! Made at the border ([`crate::http`] or [`crate::cli`]; by the service itself for what nobody asked for) and
+//! never changed. A service's first line is [`Principal::require`].
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
 
 use super::error::{Code, Error, Result};
-use super::id::TenantId;
+use super::id::{KeyId, TenantId};
 
 /// What somebody may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// See uploads and files.
     Read,
-    /// Change them.
+    /// Change them; includes seeing them.
     Write,
+    /// Make and revoke keys of the tenant; includes everything else in it.
+    Admin,
+}
+
+impl Scope {
+    /// Each with its word, the narrowest first.
+    const ALL: [(&'static str, Self); 3] =
+        [("read", Self::Read), ("write", Self::Write), ("admin", Self::Admin)];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        Self::ALL[self as usize].0
+    }
+
+    /// What having it includes, itself among it.
+    fn included(self) -> Scopes {
+        match self {
+            Self::Read => Scopes(0b001),
+            Self::Write => Scopes(0b011),
+            Self::Admin => Scopes(0b111),
+        }
+    }
+}
+
+/// A set of scopes; with each the set has those that it includes. As text: `read,write`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scopes(u8);
+
+impl Scopes {
+    /// Every scope.
+    pub const ALL: Self = Self(0b111);
+
+    /// Whether `scope` is among them.
+    pub fn contains(self, scope: Scope) -> bool {
+        self.0 & (1 << scope as u8) != 0
+    }
+
+    /// One by one, the narrowest first.
+    pub fn iter(self) -> impl Iterator<Item = Scope> {
+        Scope::ALL.into_iter().map(|(_, scope)| scope).filter(move |scope| self.contains(*scope))
+    }
+}
+
+impl FromIterator<Scope> for Scopes {
+    fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
+        Self(scopes.into_iter().fold(0, |all, scope| all | scope.included().0))
+    }
+}
+
+impl fmt::Display for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words: Vec<&str> = self.iter().map(Scope::as_str).collect();
+        f.write_str(&words.join(","))
+    }
+}
+
+impl FromStr for Scope {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let found = Self::ALL.iter().find(|(word, _)| *word == text);
+        found.map(|(_, scope)| *scope).ok_or_else(|| {
+            Error::new(Code::InvalidRequest, format!("`{text}` is no scope: expected read, write or admin"))
+        })
+    }
+}
+
+impl FromStr for Scopes {
+    type Err = Error;
+
+    /// Scopes with commas between them, at least one.
+    fn from_str(text: &str) -> Result<Self> {
+        text.split(',').map(|word| word.trim().parse::<Scope>()).collect()
+    }
+}
+
+/// Who acts; as the audit log tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// Anybody, in open mode.
+    Everybody,
+    /// Whoever has this key.
+    Key {
+        /// Its id.
+        id: KeyId,
+        /// As it was named when it was made.
+        name: Arc<str>,
+    },
+    /// Whoever may run commands on this machine, with the service's own configuration.
+    CommandLine,
+    /// The service, of itself.
+    Service,
 }
 
 /// Who asks, in which tenant, and what they may do there.
 #[derive(Debug, Clone)]
 pub struct Principal {
     tenant: TenantId,
-    scopes: Vec<Scope>,
+    scopes: Scopes,
+    actor: Actor,
+    operator: bool,
 }
 
 impl Principal {
-    /// Everybody in open mode: may do everything in `tenant`.
+    /// Everybody in open mode: an operator who acts in `tenant`.
     pub fn open(tenant: TenantId) -> Self {
-        Self { tenant, scopes: vec![Scope::Read, Scope::Write] }
+        Self::operator(tenant, Actor::Everybody)
+    }
+
+    /// An operator who acts in `tenant`.
+    pub fn operator(tenant: TenantId, actor: Actor) -> Self {
+        Self { tenant, scopes: Scopes::ALL, actor, operator: true }
+    }
+
+    /// Somebody who belongs to `tenant` and has `scopes` there.
+    pub fn of_tenant(tenant: TenantId, scopes: Scopes, actor: Actor) -> Self {
+        Self { tenant, scopes, actor, operator: false }
+    }
+
+    /// The service itself, at work on what belongs to `tenant`.
+    pub fn service(tenant: TenantId) -> Self {
+        Self::of_tenant(tenant, Scopes::ALL, Actor::Service)
     }
 
     /// The tenant whose things they see; every statement is bound to it.
@@ -33,14 +146,31 @@ impl Principal {
         &self.tenant
     }
 
+    /// Who they are.
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// Whether they may do what concerns the whole service.
+    pub fn is_operator(&self) -> bool {
+        self.operator
+    }
+
     /// `Forbidden` unless they have `scope`.
     pub fn require(&self, scope: Scope) -> Result<()> {
-        if self.scopes.contains(&scope) {
+        if self.scopes.contains(scope) {
             return Ok(());
         }
-        Err(Error::new(
-            Code::Forbidden,
-            format!("this needs the scope {scope:?}, which your key does not have"),
-        ))
+        let detail =
+            format!("this needs a key with the scope `{}`, which yours does not have", scope.as_str());
+        Err(Error::new(Code::Forbidden, detail).with("scope", scope.as_str()))
+    }
+
+    /// `Forbidden` unless they are an operator.
+    pub fn require_operator(&self) -> Result<()> {
+        if self.operator {
+            return Ok(());
+        }
+        Err(Error::new(Code::Forbidden, "this needs an operator's key, which yours is not"))
     }
 }

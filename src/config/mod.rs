@@ -18,6 +18,7 @@ mod network;
 mod not_built;
 mod reader;
 mod render;
+mod secret;
 mod server;
 mod size;
 mod time;
@@ -28,7 +29,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-pub use auth::{Auth, AuthMode};
+pub use auth::{ADMIN_KEY_CHARS_MIN, Auth, AuthMode};
 pub use database::{Database, DatabaseUrl};
 pub use environment::Environment;
 pub use fault::{Fault, Faults, Origin, Position, Problem};

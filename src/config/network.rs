@@ -10,6 +10,12 @@ use super::value::{Refusal, Value};
 pub struct PublicUrl(String);
 
 impl PublicUrl {
+    /// Scheme, host and port, as a browser would tell them.
+    pub fn origin(&self) -> &str {
+        let host = self.0.find("://").map_or(0, |scheme| scheme + 3);
+        self.0[host..].find('/').map_or(&self.0, |path| &self.0[..host + path])
+    }
+
     /// The URL, ready for a path that begins with `/`.
     pub fn as_str(&self) -> &str {
         &self.0

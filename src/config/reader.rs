@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use super::document::{Document, Member, Node};
 use super::environment::{Environment, key_of_name, name_of_key};
 use super::fault::{Fault, Origin, Problem, nearest};
-use super::not_built;
 use super::value::{Refusal, Value};
+use super::{not_built, secret};
+use crate::base::Secret;
 
 /// Variables of other programs' making that stand for a key, weaker than the key's own `CIFRA__…`.
 pub(super) const COMMON_VARIABLES: &[(&str, &str)] =
@@ -117,6 +118,20 @@ impl<'a> Reader<'a> {
         let value = self.read(&entry.key.path, Nullable::Yes);
         let value = self.settle(entry, value, Some(fallback));
         value.expect("INVARIANT: a fallback was given")
+    }
+
+    /// Reads a secret, which is no key of any file: from the variable `name`, or from the file that `{name}_FILE`
+    /// names.
+    pub(super) fn secret(&mut self, name: &str, chars_min: usize) -> Option<Secret> {
+        let Layers { environment, working_dir, .. } = self.layers;
+        match secret::read(environment, name, working_dir, chars_min) {
+            Ok(secret) => secret,
+            Err((variable, problem)) => {
+                let origin = Origin::Environment(variable);
+                self.faults.push(Fault { origin, key: String::new(), problem });
+                None
+            }
+        }
     }
 
     /// Notes a fault unless `holds`. `keys` (whole paths) are those that decide; the first of them that

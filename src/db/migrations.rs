@@ -25,6 +25,7 @@ macro_rules! step {
 
 const STEPS: &[Step] = &[
     step!(1, "uploads and files", "0001_uploads_and_files.sql"),
+    step!(2, "tenants, keys and audit", "0002_tenants_keys_audit.sql"),
     step!(3, "list files", "0003_list_files.sql"),
     step!(4, "tenant usage", "0004_tenant_usage.sql"),
 ];

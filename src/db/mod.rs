@@ -4,17 +4,20 @@
 //! through [`Db::write`], a closure in one transaction; reading through [`Db::read`]. Nothing is decided here:
 //! who may, what follows, and what to tell a client is the services' business. Called by stores and services.
 
+pub mod audit;
 pub mod blob_deletions;
 pub mod checkpoints;
 mod conn;
 mod error;
 pub mod files;
 mod job;
+pub mod keys;
 mod migrations;
 pub mod parts;
 mod postgres;
 mod sqlite;
 pub mod stores;
+pub mod tenants;
 pub mod uploads;
 pub mod usage;
 

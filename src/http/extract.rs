@@ -16,19 +16,21 @@ use super::fields::{Fields, Params};
 use super::problem::Problem;
 use crate::app::Services;
 use crate::base::digest::Declared;
-use crate::base::{ByteStream, Code, Error, Principal, Result, TenantId};
+use crate::base::{ByteStream, Code, Error, Principal, Result};
 
 /// A JSON request is a few hundred bytes; metadata may have 8 KiB, which escapes make longer.
 const JSON_BYTES_MAX: usize = 128 * 1024;
 
-/// Who asks. In open mode: everybody, in the default tenant.
+/// Who asks, as `access` found out.
 pub(super) struct Who(pub(super) Principal);
 
 impl<S: Sync> FromRequestParts<S> for Who {
     type Rejection = Problem;
 
-    async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, Problem> {
-        Ok(Self(Principal::open(TenantId::default_tenant())))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let who = parts.extensions.get().cloned();
+        let nobody = || Error::internal("nobody was asked who it is", "a handler without a key takes `Who`");
+        Ok(Self(who.ok_or_else(nobody)?))
     }
 }
 

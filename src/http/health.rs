@@ -9,9 +9,10 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::extract::Who;
+use super::problem::Answer;
 use super::reply;
 use crate::app::Services;
-use crate::telemetry::metrics;
 
 /// Whether the process runs
 #[utoipa::path(
@@ -45,9 +46,10 @@ pub(super) async fn ready(State(state): State<Arc<Services>>) -> Response {
     get, path = "/metrics", operation_id = "metrics", tag = "operations",
     responses((status = 200, description = "Counters and histograms, as Prometheus reads them.", body = String)),
 )]
-pub(super) async fn scrape() -> Response {
+pub(super) async fn scrape(State(state): State<Arc<Services>>, Who(who): Who) -> Answer {
+    let metrics = state.ops.metrics(&who)?;
     let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    ([(header::CONTENT_TYPE, content_type)], metrics::install().render()).into_response()
+    Ok(([(header::CONTENT_TYPE, content_type)], metrics).into_response())
 }
 
 /// The answer of `/healthz`.

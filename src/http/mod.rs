@@ -3,6 +3,7 @@
 //! Handlers translate: take the request apart, call one service method, put the answer together. What a
 //! request may do is decided in the services; no store and no database is named here.
 
+mod access;
 mod body;
 mod conditions;
 mod digests;
@@ -67,6 +68,7 @@ fn router(state: Arc<Services>) -> Router {
         .method_not_allowed_fallback(other_method)
         // Bodies have limits of their own: a chunk's size, a JSON document's.
         .layer(DefaultBodyLimit::disable())
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&state), access::admit))
         .layer(CatchPanicLayer::custom(layers::panicked))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&state), layers::around))
         .with_state(state)

@@ -36,6 +36,7 @@ impl IntoResponse for Problem {
 pub(super) fn status(class: Class) -> StatusCode {
     match class {
         Class::Invalid => StatusCode::BAD_REQUEST,
+        Class::Unauthenticated => StatusCode::UNAUTHORIZED,
         Class::Forbidden => StatusCode::FORBIDDEN,
         Class::NotFound => StatusCode::NOT_FOUND,
         Class::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -83,6 +84,10 @@ pub(super) fn render(response: &mut Response, error: &Error, path: &str, request
     {
         // RFC 9110 15.5.17: so that the client can ask for a range that is there.
         headers.insert(header::CONTENT_RANGE, value);
+    }
+    if code.class() == Class::Unauthenticated {
+        // RFC 9110 11.6.1: a 401 says how to authenticate; RFC 6750 3.
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if code.class() == Class::TimedOut {
         // RFC 9110 15.5.9: the rest of the request will not be waited for.

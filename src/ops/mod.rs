@@ -1,10 +1,13 @@
-//! Operations: whether the parts that the service needs are there. Called by `http`'s `/readyz`.
+//! Operations: whether the parts that the service needs are there. Called by `http`'s `/readyz`
+//! and `/metrics`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::{Error, Principal};
 use crate::blob::BlobStore;
 use crate::db::Db;
+use crate::telemetry::metrics;
 
 /// A part that does not answer for this long is away.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(2);
@@ -29,6 +32,15 @@ impl Ops {
     /// Looks after these.
     pub fn new(db: Db, store: Arc<dyn BlobStore>) -> Self {
         Self { db, store }
+    }
+
+    /// What the service has counted, in Prometheus' text format.
+    ///
+    /// # Errors
+    /// `Forbidden` unless `who` is an operator.
+    pub fn metrics(&self, who: &Principal) -> Result<String, Error> {
+        who.require_operator()?;
+        Ok(metrics::install().render())
     }
 
     /// Asks every part, each within two seconds.

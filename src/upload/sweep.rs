@@ -50,7 +50,7 @@ impl Sweeper {
         let uploads = &self.uploads;
         let now = uploads.clock.now();
         for upload in uploads.sessions.abandoned(now, ENDS_PER_ROUND).await? {
-            let who = Principal::open(upload.tenant.clone());
+            let who = Principal::service(upload.tenant.clone());
             log_failure(
                 &upload,
                 "finish",

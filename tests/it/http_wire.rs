@@ -256,7 +256,7 @@ async fn a_head_larger_than_allowed_is_refused() {
     let app = TestApp::start().await;
     let mut raw = Raw::to(&app).await;
     let long = format!("X-Long: {}", "x".repeat(1 << 20));
-    let head = format!("GET /healthz HTTP/1.1\r\nHost: test\r\n{long}\r\n\r\n");
+    let head = format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n{long}\r\n\r\n");
     raw.try_send(head.as_bytes()).await;
     if let Some(answer) = raw.answer().await {
         assert_eq!(answer.status, 431);

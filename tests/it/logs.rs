@@ -73,7 +73,7 @@ impl Drop for Running {
 fn ask(address: &str, id: &str) {
     let mut stream = TcpStream::connect(address).unwrap();
     let request = format!(
-        "GET /nowhere?secret=1 HTTP/1.1\r\nHost: x\r\nX-Request-Id: {id}\r\nConnection: close\r\n\r\n"
+        "GET /nowhere?secret=1 HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: {id}\r\nConnection: close\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();

@@ -22,6 +22,7 @@ mod health;
 mod history;
 mod http_edges;
 mod http_wire;
+mod keys;
 mod logs;
 mod openapi;
 mod power_cut;

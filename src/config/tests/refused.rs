@@ -21,7 +21,7 @@ log: [text]
     .env("CIFRA__DATABASE__MAX_CONNECTIONS", "many")
     .env("CIFRA__DATABASE__MAX_CONECTIONS", "1")
     .env("CIFRA__REDIS__URL", "redis://localhost")
-    .flag("auth.mode", "keys")
+    .flag("auth.mode", "tokens")
     .flag("auth.moda", "open");
     let expected = [
         r#"cifra.yaml:2:3: server.listen: found "localhost:8080", expected an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080"#,
@@ -35,7 +35,7 @@ log: [text]
         "environment variable CIFRA__DATABASE__MAX_CONECTIONS: database.max_conections: unknown key; did you mean CIFRA__DATABASE__MAX_CONNECTIONS?",
         r#"environment variable CIFRA__DATABASE__MAX_CONNECTIONS: database.max_connections: found "many", expected a whole number from 0 to 4294967295"#,
         "environment variable CIFRA__REDIS__URL: redis.url: this part of cifra is not built yet in this version; remove the key",
-        r#"command line: auth.mode: "keys" is not available in this version, expected open"#,
+        r#"command line: auth.mode: found "tokens", expected open or keys"#,
         "command line: auth.moda: unknown key; did you mean auth.mode?",
     ];
     assert_eq!(place.faults(), expected);
@@ -87,7 +87,6 @@ fn values_of_parts_not_built_yet_are_refused_as_such() {
         ("file_upload.storage.backend", "azure"),
         ("file_upload.storage.backend", "gcs"),
         ("file_upload.storage.backend", "memory"),
-        ("auth.mode", "keys"),
         ("database.url", "postgres://db/cifra"),
         ("database.url", "postgresql://db/cifra"),
     ] {

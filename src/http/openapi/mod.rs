@@ -69,6 +69,9 @@ fn finish(document: OpenApi) -> Value {
     for (_, item) in members(&mut document["paths"]) {
         for (_, operation) in members(item) {
             problems::expand(operation);
+            if operation["security"] != json!([{}]) {
+                add_tenant(operation);
+            }
         }
         if let Some(get) = item.get("get") {
             let head = head_of(get);
@@ -85,6 +88,10 @@ fn finish(document: OpenApi) -> Value {
             "description": "Names the request in the service's log; the client's own, if it sent a usable one.",
             "schema": { "type": "string", "minLength": 1, "maxLength": 128 },
         },
+        "WWW-Authenticate": {
+            "description": "How to show a key (RFC 9110 11.6.1).",
+            "schema": { "const": "Bearer" },
+        },
         "Retry-After": {
             "description": "Come back after this many seconds.",
             "schema": { "type": "integer", "minimum": 1 },
@@ -94,6 +101,20 @@ fn finish(document: OpenApi) -> Value {
     problems::define(&mut document["components"]["schemas"]);
     close_requests(&mut document);
     document
+}
+
+/// Whoever may act in more than one tenant names it.
+fn add_tenant(operation: &mut Value) {
+    let tenant = json!({
+        "name": "X-Cifra-Tenant",
+        "in": "header",
+        "description": "The tenant in which an operator acts, or anybody with `auth.mode: open`; else `default`.",
+        "schema": { "type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$" },
+    });
+    match operation["parameters"].as_array_mut() {
+        Some(parameters) => parameters.push(tenant),
+        None => operation["parameters"] = json!([tenant]),
+    }
 }
 
 /// A field that nobody asked for is a fault (`fields`), in every JSON request.

@@ -12,10 +12,11 @@ use crate::http::problems::{self, Presence};
 /// Where a handler's attribute lists the codes that only it can meet.
 const OWN_CODES: &str = "x-problems";
 
-/// What every request can meet.
-const ANYWHERE: &[Code] = &[Code::InvalidRequest, Code::Internal, Code::Unavailable, Code::Overloaded];
+/// What every request can meet; a foreign web page is refused everywhere (`auth.mode: open`).
+const ANYWHERE: &[Code] =
+    &[Code::InvalidRequest, Code::Forbidden, Code::Internal, Code::Unavailable, Code::Overloaded];
 /// What a request can meet that needs a key.
-const WITH_KEY: &[Code] = &[Code::Forbidden];
+const WITH_KEY: &[Code] = &[Code::Unauthenticated, Code::TenantNotFound];
 /// What a request with a body can meet.
 const WITH_BODY: &[Code] = &[Code::UnsupportedMediaType, Code::RequestTimeout];
 
@@ -44,6 +45,10 @@ pub(super) fn expand(operation: &mut Value) {
             response["description"] = titles.join(" ").into();
         }
         response["content"]["application/problem+json"]["schema"] = one_of(&codes);
+        if codes.contains(&Code::Unauthenticated) {
+            response["headers"]["WWW-Authenticate"] =
+                json!({ "$ref": "#/components/headers/WWW-Authenticate" });
+        }
         if codes
             .iter()
             .any(|code| matches!(code.class(), Class::Unavailable | Class::TooMany | Class::StorageFull))

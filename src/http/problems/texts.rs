@@ -44,14 +44,30 @@ texts! {
         "Cut the file by the `chunk_size` that the upload tells. An upload of an empty file has no chunks at all: \
          finalize it right away."
         [Member::always("chunk_count", Kind::Count, "How many chunks the upload has.")];
+    Unauthenticated:
+        "The service answers this only to those who show a valid key."
+        "The request has no key, more than one, or one that is mistyped, revoked or past its end. Which of these it is \
+         nobody is told."
+        "Send the key as `Authorization: Bearer <key>`. Whoever operates the service makes one with `cifra key create` \
+         or `POST /api/keys`.";
     Forbidden:
         "The service knows who asks, and they may not do this."
-        "The key has not the scope that the request needs."
-        "Use a key with that scope, or ask whoever operates the service for one.";
+        "The key has not the scope that the request needs, or is of another tenant, or an operator's is needed. Without \
+         keys (`auth.mode: open`): the request names a host that is not this machine, or a foreign web page sent it."
+        "Read `detail`; use a key with that scope, or ask whoever operates the service for one."
+        [Member::sometimes("scope", Kind::Text, "The scope that the key would have to have.")];
     NotFound:
         "There is nothing at this path."
         "The path has a typing error, a missing or doubled slash, or belongs to another version of the service."
         "Compare it with the list of operations at `/docs`. The API is under `/api`.";
+    TenantNotFound:
+        "There is no tenant of this name."
+        "An operator named it in `X-Cifra-Tenant`; it was never made, or the name has a typing error."
+        "List the tenants with `GET /api/tenants`, or make this one with `POST /api/tenants`.";
+    KeyNotFound:
+        "There is no such key, as far as this client may know."
+        "It never existed, or it belongs to another tenant or to an operator."
+        "List the keys that you may revoke with `GET /api/keys`.";
     UploadNotFound:
         "There is no such upload, as far as this client may know."
         "It never existed, it belongs to another tenant, or it ended more than a day ago and has been forgotten. A \
@@ -70,6 +86,10 @@ texts! {
         "No bytes of the body arrived for longer than the service waits: the network stalled, or the client stopped \
          sending."
         "Send the request again. If it happens often, send smaller chunks, or raise `server.body_idle_timeout`.";
+    TenantExists:
+        "A tenant of this name was made before, and tenants are never removed."
+        "The request was repeated, or somebody else chose the same name."
+        "Use the tenant as it is, or choose another name.";
     ChunkConflict:
         "This chunk was accepted before, with other bytes. The accepted ones stay."
         "The file changed while it was uploaded, two files are being sent into one upload, or a retry cut the file \

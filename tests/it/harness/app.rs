@@ -4,12 +4,14 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::http::{HeaderMap, Method};
 use cifra::app::App;
-use cifra::base::{Clock, SystemClock};
-use cifra::config::{ByteSize, Config, MinFree};
+use cifra::auth::{AuthService, NewKey};
+use cifra::base::principal::Actor;
+use cifra::base::{Clock, Principal, Secret, SystemClock, TenantId};
+use cifra::config::{AuthMode, ByteSize, Config, MinFree};
 use cifra::http::Server;
 use cifra::upload::Sweeper;
 use serde_json::Value;
@@ -27,7 +29,12 @@ pub(crate) struct TestApp {
     stop: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<bool>>,
     folder: TempDir,
+    auth: Arc<AuthService>,
+    acting_as: Mutex<Option<String>>,
 }
+
+/// The operator's key of every [`TestApp`] in mode keys.
+pub(crate) const OPERATOR: &str = "the-operator-of-all-tests-0123456789";
 
 /// A service before it starts.
 pub(crate) struct Builder {
@@ -43,6 +50,14 @@ impl Builder {
         self
     }
 
+    /// Asks for keys; the operator's is [`OPERATOR`].
+    pub(crate) fn keys(self) -> Self {
+        self.with(|config| {
+            config.auth.mode = AuthMode::Keys;
+            config.auth.admin_key = Some(Secret::new(OPERATOR));
+        })
+    }
+
     /// Takes the time from `clock`.
     pub(crate) fn clock<C: Clock + 'static>(mut self, clock: &Arc<C>) -> Self {
         self.clock = Arc::clone(clock) as _;
@@ -54,6 +69,7 @@ impl Builder {
         let Self { config, clock, folder } = self;
         let app = App::build(&config, clock).await.unwrap();
         let server = Server::bind(config.server.listen, app.services()).await.unwrap();
+        let auth = Arc::clone(&app.services().auth);
         let (address, sweeper) = (server.address().unwrap(), Arc::clone(app.sweeper()));
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(app.run(server.run(), async move { drop(stopped.await) }));
@@ -62,7 +78,8 @@ impl Builder {
         let no_roots = rustls::RootCertStore::empty();
         let tls = rustls::ClientConfig::builder().with_root_certificates(no_roots).with_no_client_auth();
         let http = reqwest::Client::builder().no_proxy().tls_backend_preconfigured(tls).build().unwrap();
-        TestApp { address, http, sweeper, stop: Some(stop), running: Some(running), folder }
+        let acting_as = Mutex::default();
+        TestApp { address, http, sweeper, stop: Some(stop), running: Some(running), folder, auth, acting_as }
     }
 }
 
@@ -91,6 +108,25 @@ impl TestApp {
         self.folder.path()
     }
 
+    /// From here on requests without an `Authorization` of their own have this key.
+    pub(crate) fn act_as(&self, key: &str) {
+        *self.acting_as.lock().unwrap() = Some(key.to_owned());
+    }
+
+    /// Makes a tenant.
+    pub(crate) async fn tenant(&self, id: &str) {
+        let who = Principal::operator(TenantId::default_tenant(), Actor::CommandLine);
+        self.auth.create_tenant(&who, id.parse().unwrap()).await.unwrap();
+    }
+
+    /// A new key of a tenant that is there, with `scopes` such as `read,write`.
+    pub(crate) async fn key(&self, tenant: &str, scopes: &str) -> String {
+        let who = Principal::operator(tenant.parse().unwrap(), Actor::CommandLine);
+        let scopes = Some(scopes.parse().unwrap());
+        let new = NewKey { name: format!("a key of {tenant}"), scopes, expires_at: None };
+        self.auth.create_key(&who, new).await.unwrap().key.expose().to_owned()
+    }
+
     /// One round of the sweeper, now.
     pub(crate) async fn sweep(&self) {
         self.sweeper.sweep().await.unwrap();
@@ -106,6 +142,10 @@ impl TestApp {
     ) -> Answer {
         let mut request =
             self.http.request(method.clone(), format!("http://{}{path}", self.address)).body(body);
+        let acting_as = self.acting_as.lock().unwrap().clone();
+        if let Some(key) = acting_as.filter(|_| headers.iter().all(|(name, _)| *name != "authorization")) {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

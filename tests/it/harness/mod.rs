@@ -18,7 +18,7 @@ pub(crate) mod relay;
 mod uploads;
 
 pub(crate) use answer::Answer;
-pub(crate) use app::TestApp;
+pub(crate) use app::{OPERATOR, TestApp};
 pub(crate) use raw::Raw;
 pub(crate) use uploads::{TestUpload, bytes, content_digest, crc64_header, crc64_text, sha256_text};
 

@@ -29,7 +29,7 @@ impl Raw {
     /// Sends a request's head: `line` is `METHOD PATH`, `headers` are whole lines. `Host` is added.
     pub(crate) async fn head(&mut self, line: &str, headers: &[&str]) {
         self.path = line.split(' ').nth(1).unwrap_or_default().split('?').next().unwrap().to_owned();
-        let mut head = format!("{line} HTTP/1.1\r\nHost: test\r\n");
+        let mut head = format!("{line} HTTP/1.1\r\nHost: localhost\r\n");
         for header in headers {
             head.push_str(header);
             head.push_str("\r\n");

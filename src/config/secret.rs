@@ -1,0 +1,51 @@
+//! Secrets: from a variable, or from a file that a variable names; never from the configuration file itself, and
+//! never shown. Called by `reader`.
+
+use std::path::Path;
+
+use super::environment::Environment;
+use super::fault::Problem;
+use crate::base::Secret;
+
+/// No secret is longer: a larger file was named by mistake.
+const MAX_FILE_BYTES: u64 = 4096;
+
+/// The secret that the variable `name` has, or the file that `{name}_FILE` names (relative to `base`), without white
+/// space around it; at least `chars_min` characters that can be sent in a header. An error names the variable.
+pub(super) fn read(
+    environment: &Environment,
+    name: &str,
+    base: &Path,
+    chars_min: usize,
+) -> Result<Option<Secret>, (String, Problem)> {
+    let file_variable = format!("{name}_FILE");
+    let (variable, text) = match (environment.get(name), environment.get(&file_variable)) {
+        (None, None) => return Ok(None),
+        (Some(text), None) => (name, text.to_owned()),
+        (None, Some(path)) => {
+            let text = read_file(&base.join(path))
+                .map_err(|why| (file_variable.clone(), Problem::Unreadable(format!("{path}: {why}"))))?;
+            (file_variable.as_str(), text)
+        }
+        (Some(_), Some(_)) => {
+            let why = format!("{name} is set too: set one of them");
+            return Err((file_variable, Problem::Unreadable(why)));
+        }
+    };
+    let text = text.trim();
+    if text.len() < chars_min || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let found = format!("a text of {} characters", text.chars().count());
+        let expected = format!(
+            "at least {chars_min} letters, digits and signs of ASCII without spaces (`openssl rand -hex 32` makes them)"
+        );
+        return Err((variable.to_owned(), Problem::WrongValue { found, expected }));
+    }
+    Ok(Some(Secret::new(text)))
+}
+
+fn read_file(path: &Path) -> std::io::Result<String> {
+    use std::io::Read;
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(MAX_FILE_BYTES).read_to_string(&mut text)?;
+    Ok(text)
+}
