@@ -45,8 +45,8 @@ pub struct Services {
     pub ops: Ops,
     /// For what outlives a request.
     pub tasks: Tasks,
-    /// A body from which nothing comes for this long is given up.
-    pub body_idle_timeout: Duration,
+    /// How patient the door is, and how wide.
+    pub door: config::Server,
     /// Goes before the paths of links; empty for relative ones.
     pub public_url: String,
 }
@@ -109,7 +109,7 @@ impl App {
             auth: Arc::new(auth),
             ops: Ops::new(db.clone(), store),
             tasks: tasks.clone(),
-            body_idle_timeout: config.server.body_idle_timeout,
+            door: config.server.clone(),
             public_url: config
                 .server
                 .public_url

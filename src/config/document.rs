@@ -24,8 +24,8 @@ pub(super) enum Node {
     Null,
     /// Any scalar, as text.
     Text(String),
-    /// A list; what is in it no key needs yet.
-    List,
+    /// A list of scalars, each as text; `None` if something else is in it.
+    List(Option<Vec<String>>),
     /// Keys with their values, duplicates included.
     Map(Vec<Member>),
 }
@@ -82,7 +82,7 @@ impl Node {
         match self {
             Self::Null => "null",
             Self::Text(_) => "a plain value",
-            Self::List => "a list",
+            Self::List(_) => "a list",
             Self::Map(_) => "a map",
         }
     }
@@ -159,8 +159,14 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {
-        while items.next_element_seed(self)?.is_some() {}
-        Ok(Node::List)
+        let mut texts = Some(Vec::new());
+        while let Some(item) = items.next_element_seed(self)? {
+            match (item, &mut texts) {
+                (Node::Text(text), Some(texts)) => texts.push(text),
+                _ => texts = None,
+            }
+        }
+        Ok(Node::List(texts))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node, A::Error> {

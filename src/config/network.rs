@@ -1,7 +1,9 @@
 //! Addresses as configuration values: where to listen, and the URL that clients see. Sections use them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+
+use ipnet::IpNet;
 
 use super::value::{Refusal, Value};
 
@@ -41,6 +43,22 @@ impl Value for PublicUrl {
 
     fn render(&self) -> String {
         self.0.clone()
+    }
+}
+
+/// An address, or a network of them (`10.0.0.0/8`, `::1`).
+impl Value for IpNet {
+    fn expected() -> String {
+        "an IP address or network, such as 127.0.0.1 or 10.0.0.0/8".to_owned()
+    }
+
+    fn parse(text: &str, _: &Path) -> Result<Self, Refusal> {
+        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(Self::from));
+        network.map_err(|_| Refusal::Malformed)
+    }
+
+    fn render(&self) -> String {
+        if self.prefix_len() == self.max_prefix_len() { self.addr().to_string() } else { self.to_string() }
     }
 }
 

@@ -4,8 +4,6 @@
 
 /// Keys, each with everything below it.
 const NOT_BUILT: &[&str] = &[
-    "server.trusted_proxies",
-    "server.body_min_rate",
     "server.cors",
     "redis",
     "sessions",

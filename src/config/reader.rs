@@ -77,6 +77,7 @@ struct Found<'a> {
 enum FoundNode<'a> {
     Null,
     Text(&'a str),
+    List(&'a [String]),
     /// Something that no key takes, in words.
     Other(&'static str),
 }
@@ -208,6 +209,13 @@ impl<'a> Reader<'a> {
             (FoundNode::Other(what), _) => {
                 Problem::WrongValue { found: what.to_owned(), expected: expected() }
             }
+            (FoundNode::List(_), _) if !T::IS_LIST => {
+                Problem::WrongValue { found: "a list".to_owned(), expected: expected() }
+            }
+            (FoundNode::List(items), _) => match T::parse(&items.join(","), found.base) {
+                Ok(value) => return Ok((Some(value), found.origin)),
+                Err(refusal) => refusal.problem::<T>(&items.join(", ")),
+            },
             (FoundNode::Text(text), _) => match T::parse(text, found.base) {
                 Ok(value) => return Ok((Some(value), found.origin)),
                 Err(refusal) => refusal.problem::<T>(text),
@@ -257,7 +265,8 @@ impl<'a> Reader<'a> {
         let node = match &file.document.find(path)?.value {
             Node::Null => FoundNode::Null,
             Node::Text(text) => FoundNode::Text(text),
-            other @ (Node::List | Node::Map(_)) => FoundNode::Other(other.describe()),
+            Node::List(Some(items)) => FoundNode::List(items),
+            other @ (Node::List(None) | Node::Map(_)) => FoundNode::Other(other.describe()),
         };
         Some(Found { origin: Origin::File(file.path.clone(), None), base: &file.folder, node })
     }
@@ -277,7 +286,7 @@ impl<'a> Reader<'a> {
             Node::Map(members) => members,
             // A section whose keys are all commented out.
             Node::Null => return,
-            Node::Text(_) | Node::List => {
+            Node::Text(_) | Node::List(_) => {
                 let (found, expected) = (node.describe().to_owned(), "a map of keys".to_owned());
                 let origin = file.origin_of(file.document.find(section));
                 let problem = Problem::WrongValue { found, expected };

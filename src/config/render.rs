@@ -79,10 +79,14 @@ impl Layout {
 
 /// `text` as a YAML scalar that is read back as the same text: plain where that is possible.
 fn scalar(text: &str) -> String {
-    let harmless = text.chars().all(|c| c.is_ascii_alphanumeric() || "/._:%=+,-".contains(c));
+    let harmless = text.chars().all(|c| c.is_ascii_alphanumeric() || "/._:%=+,-[] ".contains(c));
     let same = || {
         let document = Document::parse(&format!("key: {text}")).ok()?;
-        Some(matches!(&document.find("key")?.value, Node::Text(read) if read == text))
+        Some(match &document.find("key")?.value {
+            Node::Text(read) => read == text,
+            Node::List(Some(read)) => format!("[{}]", read.join(", ")) == text,
+            _ => false,
+        })
     };
     if harmless && same() == Some(true) {
         return text.to_owned();

@@ -8,6 +8,9 @@ use std::path::{Component, Path, PathBuf};
 /// A type that configuration values can have. `render` gives a text that `parse` reads back as the same
 /// value.
 pub(super) trait Value: Sized {
+    /// Whether a YAML list can stand for it.
+    const IS_LIST: bool = false;
+
     /// What is expected, in words that complete "expected …".
     fn expected() -> String;
 
@@ -73,6 +76,29 @@ impl<T: Choice> Value for T {
     fn choices() -> Option<String> {
         let words: Vec<&str> = T::ALL.iter().map(|(word, _)| *word).collect();
         Some(words.join(" | "))
+    }
+}
+
+/// Several values: a YAML list, or one text with commas between them, in brackets or not.
+impl<T: Value> Value for Vec<T> {
+    const IS_LIST: bool = true;
+
+    fn expected() -> String {
+        format!("a list, each of it {}", T::expected())
+    }
+
+    fn parse(text: &str, base: &Path) -> Result<Self, Refusal> {
+        let text = text.trim();
+        let items = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text).trim();
+        if items.is_empty() {
+            return Ok(Self::new());
+        }
+        items.split(',').map(|item| T::parse(item.trim(), base)).collect()
+    }
+
+    fn render(&self) -> String {
+        let items: Vec<String> = self.iter().map(T::render).collect();
+        format!("[{}]", items.join(", "))
     }
 }
 

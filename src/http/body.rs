@@ -26,19 +26,41 @@ const DRAIN_BYTES_MAX: usize = 16 << 20;
 /// For at most this long.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// Guards the body of `request`: it fails when nothing comes for `idle_timeout`, and is read away when it is
-/// dropped before its end.
-pub(super) fn guard(request: Request, idle_timeout: Duration, tasks: &Tasks) -> Request {
+/// How long a body is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Nothing may come for so long; and what came is judged after as much waiting.
+    idle: Duration,
+    /// Bytes that must come in a second of waiting.
+    min_rate: u64,
+}
+
+impl Patience {
+    /// As the operator says.
+    pub(super) fn of(door: &crate::config::Server) -> Self {
+        Self { idle: door.body_idle_timeout, min_rate: door.body_min_rate.bytes() }
+    }
+}
+
+/// Guards the body of `request`: it fails when nothing comes, or too little, and is read away when it is dropped
+/// before its end.
+pub(super) fn guard(request: Request, patience: Patience, tasks: &Tasks) -> Request {
     if request.body().is_end_stream() {
         return request;
     }
     // A client that waits for `100 Continue` has sent nothing that would have to be read away.
     let unsent = request.headers().contains_key(header::EXPECT);
-    let idle = Box::pin(tokio::time::sleep(idle_timeout));
-    let tasks = tasks.clone();
-    request.map(|body| {
-        Body::new(Guarded { body: Some(body), idle, idle_timeout, waiting: false, unsent, tasks })
-    })
+    let guarded = |body| Guarded {
+        body: Some(body),
+        idle: Box::pin(tokio::time::sleep(patience.idle)),
+        patience,
+        waiting_since: None,
+        waited: Duration::ZERO,
+        came: 0,
+        unsent,
+        tasks: tasks.clone(),
+    };
+    request.map(|body| Body::new(guarded(body)))
 }
 
 /// A guarded body as a stream; it fails with `TimedOut` or `Cut`.
@@ -77,8 +99,12 @@ struct Guarded {
     /// `None` once it has ended.
     body: Option<Body>,
     idle: Pin<Box<Sleep>>,
-    idle_timeout: Duration,
-    waiting: bool,
+    patience: Patience,
+    waiting_since: Option<Instant>,
+    /// For how long the client was waited for since it was judged last, and the bytes that came in that time.
+    /// Only waiting counts: a client is not slow because our disk is.
+    waited: Duration,
+    came: u64,
     /// The client sends nothing before it is asked to.
     unsent: bool,
     tasks: Tasks,
@@ -97,7 +123,10 @@ impl http_body::Body for Guarded {
         this.unsent = false;
         match Pin::new(body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                this.waiting = false;
+                if this.is_too_slow(frame.data_ref().map_or(0, Bytes::len)) {
+                    this.body = None;
+                    return Poll::Ready(Some(Err(StreamError::TimedOut)));
+                }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
@@ -110,9 +139,10 @@ impl http_body::Body for Guarded {
             }
             Poll::Pending => {
                 // The timer is set only when there is something to wait for, not at every frame.
-                if !this.waiting {
-                    this.waiting = true;
-                    this.idle.as_mut().reset(Instant::now() + this.idle_timeout);
+                if this.waiting_since.is_none() {
+                    let now = Instant::now();
+                    this.waiting_since = Some(now);
+                    this.idle.as_mut().reset(now + this.patience.idle);
                 }
                 match this.idle.as_mut().poll(cx) {
                     Poll::Ready(()) => {
@@ -131,6 +161,22 @@ impl http_body::Body for Guarded {
 
     fn size_hint(&self) -> SizeHint {
         self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Guarded {
+    /// Counts a frame of `bytes`; whether the client brings less than it must.
+    fn is_too_slow(&mut self, bytes: usize) -> bool {
+        self.came += bytes as u64;
+        let Some(since) = self.waiting_since.take() else { return false };
+        self.waited += since.elapsed();
+        if self.waited < self.patience.idle {
+            return false;
+        }
+        let needed = u128::from(self.patience.min_rate) * self.waited.as_millis() / 1000;
+        let too_slow = u128::from(self.came) < needed;
+        (self.waited, self.came) = (Duration::ZERO, 0);
+        too_slow
     }
 }
 

@@ -12,8 +12,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
-use super::body;
+use super::client_address;
+use super::connection::Peer;
 use super::problem::{self, Problem};
+use super::{body, host};
 use crate::app::Services;
 use crate::base::{Code, Error};
 use crate::telemetry::metrics;
@@ -31,7 +33,15 @@ pub(super) async fn around(State(state): State<Arc<Services>>, request: Request,
     let route = request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned());
     let flying = Flying::new();
 
-    let mut response = next.run(body::guard(request, state.body_idle_timeout, &state.tasks)).await;
+    let mut request = request;
+    if let Some(Peer(peer)) = request.extensions().get() {
+        let client = client_address::of(peer.ip(), request.headers(), &state.door.trusted_proxies);
+        request.extensions_mut().insert(client);
+    }
+    let mut response = match host::check(&request) {
+        Ok(()) => next.run(body::guard(request, body::Patience::of(&state.door), &state.tasks)).await,
+        Err(error) => Problem(error).into_response(),
+    };
 
     drop(flying);
     let error = response.extensions_mut().remove::<Arc<Error>>();

@@ -5,7 +5,9 @@
 
 mod access;
 mod body;
+mod client_address;
 mod conditions;
+mod connection;
 mod digests;
 mod events;
 mod extract;
@@ -13,6 +15,7 @@ mod fields;
 mod files;
 mod fixed;
 mod health;
+mod host;
 mod intake;
 mod layers;
 mod openapi;
@@ -23,6 +26,7 @@ mod reply;
 mod serve;
 mod server;
 mod upload_view;
+mod stall;
 mod uploads;
 mod usage;
 

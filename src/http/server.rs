@@ -1,4 +1,4 @@
-//! The accept loop: one task a connection, limits that hyper knows, an orderly end.
+//! The accept loop: who may connect, and an orderly end. What happens on a connection stands in [`super::connection`].
 //!
 //! At the end no new connection is taken, idle ones are closed, and requests that are being answered may
 //! finish; how long, the caller says.
@@ -7,29 +7,33 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
+use super::connection::{self, Serving};
 use crate::app::Services;
 use crate::base::{Code, Error, Result};
-use crate::telemetry::Tasks;
+use crate::telemetry::metrics;
 
-/// A client has this long to send a request's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
-/// Bytes read from a connection at once at most; and the largest head. Large reads make few, cheap frames.
-const READ_BUFFER_BYTES: usize = 512 * 1024;
 /// When the process has no file descriptor left, accepting is tried again after this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// A connection too many gets its refusal within this time, or none.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+/// What a connection too many is told, before it has asked anything: a health check or a client with a queue of
+/// its own learns at once what is wrong, rather than hanging in the backlog.
+const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+    Retry-After: 1\r\nConnection: close\r\nContent-Type: application/problem+json\r\nContent-Length: 174\r\n\r\n\
+    {\"type\":\"/problems/overloaded\",\"title\":\"The service is busy\",\"status\":503,\
+    \"detail\":\"the service has as many connections as it takes; try again soon\",\"code\":\"overloaded\"}";
 
 /// A listener with what it serves.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
-    router: Router,
-    tasks: Tasks,
+    serving: Serving,
+    /// How many connections it still takes.
+    free: Arc<Semaphore>,
 }
 
 impl Server {
@@ -42,7 +46,13 @@ impl Server {
             let detail = format!("cannot listen on {address}: {error}; set server.listen to a free address");
             Error::new(Code::Internal, detail)
         })?;
-        Ok(Self { listener, router: super::router(Arc::clone(services)), tasks: services.tasks.clone() })
+        let free = Arc::new(Semaphore::new(services.door.max_connections as usize));
+        let serving = Serving {
+            router: super::router(Arc::clone(services)),
+            tasks: services.tasks.clone(),
+            write_timeout: services.door.write_timeout,
+        };
+        Ok(Self { listener, serving, free })
     }
 
     /// Where it listens.
@@ -52,7 +62,7 @@ impl Server {
 
     /// Takes connections until the service begins to stop. Connections go on in their tasks.
     pub async fn run(self) {
-        let stopping = self.tasks.stopping().clone();
+        let stopping = self.serving.tasks.stopping().clone();
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -60,9 +70,7 @@ impl Server {
                 accepted = self.listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => {
-                    self.tasks.spawn("connection", serve(stream, self.router.clone(), self.tasks.clone()));
-                }
+                Ok((stream, peer)) => self.admit(stream, peer),
                 // The peer left before it was accepted; or we are out of descriptors, which takes a moment.
                 Err(error) => {
                     tracing::warn!(%error, "could not accept a connection: {error}");
@@ -71,25 +79,42 @@ impl Server {
             }
         }
     }
+
+    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+        let Ok(place) = Arc::clone(&self.free).try_acquire_owned() else {
+            metrics::connection_refused();
+            self.serving.tasks.spawn("refuse connection", refuse(stream));
+            return;
+        };
+        let serving = self.serving.clone();
+        self.serving.tasks.spawn("connection", async move {
+            connection::serve(stream, peer, serving).await;
+            drop(place);
+        });
+    }
 }
 
-async fn serve(stream: TcpStream, router: Router, tasks: Tasks) {
-    // Answers are written whole; waiting for more bytes to fill a segment would only delay them.
-    drop(stream.set_nodelay(true));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(READ_BUFFER_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = tasks.stopping().cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+async fn refuse(mut stream: TcpStream) {
+    let said = async {
+        stream.write_all(REFUSAL).await?;
+        stream.shutdown().await
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early: {error}");
+    drop(tokio::time::timeout(REFUSAL_TIMEOUT, said).await);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::REFUSAL;
+
+    #[test]
+    fn the_refusal_says_its_own_length() {
+        let text = std::str::from_utf8(REFUSAL).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(
+            head.contains(&format!("Content-Length: {}\r\n", body.len()).trim_end().to_owned()),
+            "{}",
+            body.len()
+        );
+        serde_json::from_str::<serde_json::Value>(body).unwrap();
     }
 }

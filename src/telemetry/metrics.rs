@@ -15,6 +15,7 @@ const RECEIVED_BYTES: &str = "cifra_chunk_received_bytes_total";
 const CHUNKS: &str = "cifra_chunks_total";
 const UPLOADS: &str = "cifra_uploads_total";
 const FINALIZE_SECONDS: &str = "cifra_finalize_stage_duration_seconds";
+const CONNECTIONS_REFUSED: &str = "cifra_http_connections_refused_total";
 const IN_FLIGHT: &str = "cifra_http_requests_in_flight";
 const FILES: &str = "cifra_files_created_total";
 const FILE_BYTES: &str = "cifra_files_created_bytes_total";
@@ -72,6 +73,7 @@ pub fn install() -> &'static PrometheusHandle {
 fn describe() {
     describe_counter!(HTTP_REQUESTS, "Requests answered, by method, route and status");
     describe_histogram!(HTTP_SECONDS, Unit::Seconds, "From the request's head to the answer's head");
+    describe_counter!(CONNECTIONS_REFUSED, "Connections refused because server.max_connections were open");
     describe_gauge!(IN_FLIGHT, "Requests being answered now");
     describe_histogram!(STAGE_SECONDS, Unit::Seconds, "What a chunk spent in each stage");
     describe_counter!(RECEIVED_BYTES, Unit::Bytes, "Bytes of accepted chunks");
@@ -90,6 +92,11 @@ pub fn http_request(method: &str, route: &str, status: u16, elapsed: Duration) {
     counter!(HTTP_REQUESTS, "method" => method.clone(), "route" => route.clone(), "status" => status.to_string())
         .increment(1);
     histogram!(HTTP_SECONDS, "method" => method, "route" => route).record(elapsed);
+}
+
+/// A connection was refused: there are as many as are allowed.
+pub fn connection_refused() {
+    counter!(CONNECTIONS_REFUSED).increment(1);
 }
 
 /// Requests in flight: `delta` more, or less.
