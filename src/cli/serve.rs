@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::base::{Code, Error, Result, SystemClock};
 use crate::config::Loaded;
 use crate::http::Server;
+use crate::ops::descriptors;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,6 +55,15 @@ async fn serve(loaded: &Loaded) -> Result<bool> {
     let config = &loaded.config;
     crate::telemetry::start_logging(config.log.format, config.log.level.as_str()).map_err(broken)?;
     tracing::info!("configuration: {}", loaded.source);
+    let (limit, connections) = (descriptors::raise(), config.server.max_connections);
+    if !descriptors::suffice_for(connections, limit) {
+        let limit = limit.unwrap_or_default();
+        tracing::warn!(
+            limit,
+            "{limit} files may be open at once, too few for server.max_connections: {connections} with a file each; \
+             raise the limit (ulimit -n, LimitNOFILE) or lower the key"
+        );
+    }
     let signals = stop_signals().map_err(|error| broken(format!("signals cannot be received: {error}")))?;
     let app = App::build(config, Arc::new(SystemClock)).await?;
     let server = Server::bind(config.server.listen, app.services()).await?;

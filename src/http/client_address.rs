@@ -70,11 +70,12 @@ mod tests {
         of(peer.parse().unwrap(), &map, &trusted).0.to_string()
     }
 
+    type Row<'a> = (&'a str, &'a [(&'static str, &'a str)], &'a str);
+
     #[test]
     fn only_trusted_proxies_are_believed_and_only_what_they_wrote() {
         let (proxy, outer) = ("10.0.0.1", "10.0.0.2");
         let xff = "x-forwarded-for";
-        type Row<'a> = (&'a str, &'a [(&'static str, &'a str)], &'a str);
         let table: &[Row<'_>] = &[
             ("192.0.2.9", &[], "192.0.2.9"),
             // Nobody that we know: what it says is only a claim.

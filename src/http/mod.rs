@@ -25,8 +25,8 @@ mod problems;
 mod reply;
 mod serve;
 mod server;
-mod upload_view;
 mod stall;
+mod upload_view;
 mod uploads;
 mod usage;
 

@@ -1,6 +1,8 @@
 //! Operations: whether the parts that the service needs are there. Called by `http`'s `/readyz`
 //! and `/metrics`.
 
+pub mod descriptors;
+
 use std::sync::Arc;
 use std::time::Duration;
 

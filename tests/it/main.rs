@@ -6,6 +6,7 @@ mod child;
 mod cli;
 mod cli_files;
 mod client;
+mod connections;
 mod corruption;
 mod crash_creation;
 mod crash_points;

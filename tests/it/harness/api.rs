@@ -77,6 +77,13 @@ impl Api {
         answer(request.body(bytes.to_vec()).header(CRC_HEADER, crc_of(bytes))).await
     }
 
+    /// Makes a file of `bytes`; answers its id.
+    pub(crate) async fn file(&self, bytes: &[u8]) -> String {
+        let created = self.create_file("a.bin", bytes).await.unwrap();
+        assert_eq!(created.status, 201, "{created:?}");
+        created.json["id"].as_str().unwrap().to_owned()
+    }
+
     /// Sends a chunk, with its CRC declared.
     pub(crate) async fn put(&self, id: &str, index: usize, bytes: &[u8]) -> Result {
         answer(self.chunk(id, index, "").body(bytes.to_vec()).header(CRC_HEADER, crc_of(bytes))).await

@@ -19,7 +19,7 @@ mod uploads;
 
 pub(crate) use answer::Answer;
 pub(crate) use app::{OPERATOR, TestApp};
-pub(crate) use raw::Raw;
+pub(crate) use raw::{Raw, prior_knowledge};
 pub(crate) use uploads::{TestUpload, bytes, content_digest, crc64_header, crc64_text, sha256_text};
 
 /// An id that nothing has.

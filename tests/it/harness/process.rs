@@ -280,6 +280,24 @@ impl Server {
         found.remove(0)
     }
 
+    /// What it has open, each by what it is.
+    fn open(&self) -> Vec<PathBuf> {
+        let folder = format!("/proc/{}/fd", self.child.as_ref().unwrap().id());
+        let links = fs::read_dir(folder).unwrap().map(|entry| fs::read_link(entry.unwrap().path()));
+        links.filter_map(Result::ok).collect()
+    }
+
+    /// How many files and sockets it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        self.open().len()
+    }
+
+    /// How many visible files of the store it has open.
+    pub(crate) fn blobs_open(&self) -> usize {
+        let blobs = self.data().join("blobs/blobs");
+        self.open().iter().filter(|path| path.starts_with(&blobs)).count()
+    }
+
     /// Waits until the store has nothing but `blobs` visible files, and no row waits for a removal.
     pub(crate) async fn settled(&self, blobs: usize) {
         let waits = "SELECT (SELECT COUNT(*) FROM cifra_blob_deletions) + (SELECT COUNT(*) FROM cifra_uploads \

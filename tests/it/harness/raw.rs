@@ -1,6 +1,7 @@
 //! A connection on which a test sends bytes as it likes, for what no client library would send.
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -12,6 +13,12 @@ use super::{Answer, TestApp};
 /// Whatever is waited for comes in this time, or the test has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A client that speaks HTTP/2 from the first byte, as there is no TLS to agree on it.
+pub(crate) fn prior_knowledge() -> reqwest::Client {
+    drop(rustls::crypto::ring::default_provider().install_default());
+    reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap()
+}
+
 /// See the module.
 pub(crate) struct Raw {
     stream: TcpStream,
@@ -21,7 +28,11 @@ pub(crate) struct Raw {
 
 impl Raw {
     pub(crate) async fn to(app: &TestApp) -> Self {
-        let stream = TcpStream::connect(app.address).await.unwrap();
+        Self::to_address(app.address).await
+    }
+
+    pub(crate) async fn to_address(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream, unread: Vec::new(), path: String::new() }
     }
@@ -79,6 +90,12 @@ impl Raw {
         }
         let body = self.unread.drain(..length).collect();
         Some(Answer { path: self.path.clone(), status, headers, body })
+    }
+
+    /// Whether an answer, or the end, is there to be read.
+    pub(crate) async fn has_answer(&mut self) -> bool {
+        let soon = Duration::from_millis(1);
+        !self.unread.is_empty() || tokio::time::timeout(soon, self.stream.readable()).await.is_ok()
     }
 
     /// Waits until the other side closes; nothing may come before.
