@@ -67,7 +67,7 @@ async fn a_host_is_needed_once_and_must_be_one() {
         let answer = raw.answer().await.unwrap();
         assert_eq!(answer.status, status, "{head}");
         if status == 400 {
-            assert_eq!(answer.json()["code"], "invalid-request", "{head}");
+            assert!(answer.text().contains("\"code\":\"invalid-request\""), "{head}");
         }
     }
 }
@@ -84,7 +84,7 @@ async fn a_connection_too_many_is_told_so_and_the_others_go_on() {
     let mut third = Raw::to(&app).await;
     let refused = third.answer().await.unwrap();
     assert_eq!((refused.status, refused.header("retry-after")), (503, "1"));
-    assert_eq!(refused.json()["code"], "overloaded");
+    assert!(refused.text().contains("\"code\":\"overloaded\""));
     third.closed().await;
     second.head("GET /healthz", &[]).await;
     second.answer().await.unwrap().expect(200);

@@ -57,12 +57,9 @@ fn keys_of_parts_not_built_yet_are_refused_as_such() {
     for path in [
         "redis.url",
         "sessions.backend",
-        "limits.open_uploads",
         "thumbnails.eager",
         "cache.l1.ttl",
         "entities.Contact.table",
-        "server.trusted_proxies",
-        "server.body_min_rate",
         "server.cors.allowed_origins",
         "file_upload.parts_in_flight",
         "file_upload.other_stores",

@@ -295,7 +295,7 @@ impl Server {
     /// How many visible files of the store it has open.
     pub(crate) fn blobs_open(&self) -> usize {
         let blobs = self.data().join("blobs/blobs");
-        self.open().iter().filter(|path| path.starts_with(&blobs)).count()
+        self.open().iter().filter(|path| path.starts_with(&blobs) && **path != blobs).count()
     }
 
     /// Waits until the store has nothing but `blobs` visible files, and no row waits for a removal.
