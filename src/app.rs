@@ -18,7 +18,7 @@ use crate::blob::{BlobStore, PartStore};
 use crate::config::{self, Config, DatabaseUrl, Durability};
 use crate::db::{self, Db, DbOptions, Synchronous, Urgency, files, stores, uploads};
 use crate::files::{FileService, Quota};
-use crate::ops::Ops;
+use crate::ops::{Ops, Rates};
 use crate::session::Sessions;
 use crate::telemetry::{Tasks, metrics};
 use crate::upload::{Rules, Sweeper, UploadService};
@@ -37,6 +37,8 @@ pub struct Services {
     pub uploads: Arc<UploadService>,
     /// Files.
     pub files: Arc<FileService>,
+    /// How often a tenant may ask.
+    pub rates: Rates,
     /// What one tenant may ask for.
     pub limits: config::Limits,
     /// Who may.
@@ -105,6 +107,7 @@ impl App {
         let services = Services {
             uploads: Arc::clone(&uploads),
             files,
+            rates: Rates::new(config.limits.requests_per_second, clock),
             limits: config.limits.clone(),
             auth: Arc::new(auth),
             ops: Ops::new(db.clone(), store),

@@ -218,6 +218,7 @@ codes! {
     RangeNotSatisfiable "range-not-satisfiable" RangeNotSatisfiable "The range lies outside of the file";
     ChunkSizeMismatch "chunk-size-mismatch" Unprocessable "The chunk has not the size that it must have";
     ChecksumMismatch "checksum-mismatch" Unprocessable "The bytes have not the digest that was declared";
+    RateLimited "rate-limited" TooMany "There were too many requests";
     TooManyUploads "too-many-uploads" TooMany "Too many uploads are open";
     Internal "internal" Internal "Something went wrong on our side";
     Unavailable "unavailable" Unavailable "A part of the service is away";

@@ -6,7 +6,7 @@ use super::size::ByteSize;
 /// Section `limits`; each is per tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Requests in a second, on average; `None`: any number.
+    /// Requests in a second, on average, 1 to 1,000,000; `None`: any number.
     pub requests_per_second: Option<u32>,
     /// Uploads that have not ended, 1 to 1,000,000.
     pub open_uploads: u32,
@@ -22,8 +22,11 @@ impl Limits {
             tenant_max_bytes: from
                 .optional("tenant_max_bytes", "files and announced uploads of one tenant; null = no limit"),
         };
-        let at_least_one = read.requests_per_second.is_none_or(|limit| limit > 0);
-        from.check(&["limits.requests_per_second"], at_least_one, "null, or a number from 1 on");
+        from.check(
+            &["limits.requests_per_second"],
+            read.requests_per_second.is_none_or(|limit| (1..=1_000_000).contains(&limit)),
+            "null, or a number from 1 to 1000000",
+        );
         from.check(
             &["limits.open_uploads"],
             (1..=1_000_000).contains(&read.open_uploads),

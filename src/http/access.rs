@@ -32,7 +32,7 @@ pub(super) async fn admit(State(state): State<Arc<Services>>, request: Request, 
     next.run(Request::from_parts(parts, body)).await
 }
 
-/// `None` where nobody asks who it is.
+/// Who it is, if they do not ask too often; `None` where nobody asks.
 async fn principal(state: &Services, request: &Parts) -> Result<Option<Principal>> {
     let headers = &request.headers;
     // RFC 9112 3.2.2 and RFC 9113 8.3.1: a whole URL and `:authority` name the host too.
@@ -42,7 +42,11 @@ async fn principal(state: &Services, request: &Parts) -> Result<Option<Principal
     match request.extensions.get::<MatchedPath>() {
         None => Ok(None),
         Some(route) if KEYLESS.contains(&route.as_str()) => Ok(None),
-        Some(_) => state.auth.authenticate(key(headers), tenant(headers)?).await.map(Some),
+        Some(_) => {
+            let who = state.auth.authenticate(key(headers), tenant(headers)?).await?;
+            state.rates.admit(who.tenant())?;
+            Ok(Some(who))
+        }
     }
 }
 

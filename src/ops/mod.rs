@@ -1,5 +1,7 @@
-//! Operations: whether the parts that the service needs are there. Called by `http`'s `/readyz`
-//! and `/metrics`.
+//! Operations: whether the parts that the service needs are there, for `http`'s `/readyz` and `/metrics`; and who asks
+//! too often.
+
+mod rates;
 
 pub mod descriptors;
 
@@ -10,6 +12,8 @@ use crate::base::{Error, Principal};
 use crate::blob::BlobStore;
 use crate::db::Db;
 use crate::telemetry::metrics;
+
+pub use self::rates::Rates;
 
 /// A part that does not answer for this long is away.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(2);

@@ -29,6 +29,7 @@ mod openapi;
 mod power_cut;
 mod quota;
 mod races;
+mod rates;
 mod readme;
 mod resources_away;
 mod round_trip;

@@ -16,7 +16,7 @@ const OWN_CODES: &str = "x-problems";
 const ANYWHERE: &[Code] =
     &[Code::InvalidRequest, Code::Forbidden, Code::Internal, Code::Unavailable, Code::Overloaded];
 /// What a request can meet that needs a key.
-const WITH_KEY: &[Code] = &[Code::Unauthenticated, Code::TenantNotFound];
+const WITH_KEY: &[Code] = &[Code::Unauthenticated, Code::TenantNotFound, Code::RateLimited];
 /// What a request with a body can meet.
 const WITH_BODY: &[Code] = &[Code::UnsupportedMediaType, Code::RequestTimeout];
 

@@ -163,6 +163,10 @@ texts! {
          Member::always("expected", Kind::Text, "What was declared."),
          Member::always("actual", Kind::Text, "What the bytes have."),
          Member::sometimes("chunks_replaceable", Kind::Flag, "At finalize: whether chunks can still be replaced.")];
+    RateLimited:
+        "The tenant makes more requests than it may; this one was not looked at."
+        "The limit is `limits.requests_per_second`, on average: a second's worth may come at once."
+        "Wait as long as `Retry-After` says, then ask less often; larger chunks make fewer requests.";
     TooManyUploads:
         "The tenant has as many open uploads as it may have; none was begun."
         "Uploads were begun and neither finalized nor deleted. They end by themselves when nothing is sent for long \
