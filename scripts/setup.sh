@@ -45,6 +45,11 @@ need_postgresql() {
   compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || want "PostgreSQL's server programs" postgresql
 }
 
+# `cifra doctor` is tested against a real proxy; the tests start private ones.
+need_nginx() {
+  [[ -x /usr/sbin/nginx ]] || has nginx || want "nginx" nginx-light
+}
+
 # README's tour is typed by a test, with the programs that it names.
 need_tour_programs() {
   local program
@@ -117,18 +122,25 @@ apt_install() {
     -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@" >/dev/null
 }
 
-# Debian's package makes and starts a cluster when it is installed first. We want the programs only: this
-# file says so while we install, and is gone afterwards, also when we are interrupted.
+# Debian starts what it installs, and makes and starts a cluster of PostgreSQL. We want the programs only: these
+# files say so while we install, and are gone afterwards, also when we are interrupted.
+start_switch=/usr/sbin/policy-rc.d
 cluster_switch=/etc/postgresql-common/createcluster.d/cifra-setup.conf
+switches=()
 
-remove_cluster_switch() {
-  as_root rm -f "$cluster_switch"
-  as_root rmdir --ignore-fail-on-non-empty "${cluster_switch%/*}"
+remove_switches() {
+  [[ ${#switches[@]} -eq 0 ]] || as_root rm -f "${switches[@]}"
+  [[ ! -d ${cluster_switch%/*} ]] || as_root rmdir --ignore-fail-on-non-empty "${cluster_switch%/*}"
 }
 
-install_without_cluster() {
+install_programs_only() {
+  trap remove_switches EXIT
+  if [[ ! -e $start_switch ]]; then # who has one of their own has decided already
+    switches+=("$start_switch")
+    as_root install -m 755 /dev/stdin "$start_switch" <<<$'#!/bin/sh\nexit 101'
+  fi
+  switches+=("$cluster_switch")
   as_root mkdir -p "${cluster_switch%/*}"
-  trap remove_cluster_switch EXIT
   as_root tee "$cluster_switch" >/dev/null <<<'create_main_cluster = false'
   apt_install "$@"
 }
@@ -141,11 +153,7 @@ install_packages() {
   can_be_root || fail "installing needs root; type this as root, then run this again: $command"
   say "installing: $command"
   as_root apt-get update -qq -o Acquire::Retries=3
-  if [[ " ${packages[*]} " == *" postgresql "* ]]; then
-    install_without_cluster "${packages[@]}"
-  else
-    apt_install "${packages[@]}"
-  fi
+  install_programs_only "${packages[@]}"
 }
 
 # ----------------------------------------------------------------------------------------------- main
@@ -154,7 +162,7 @@ install_packages() {
 for part in "$@"; do
   case $part in
     build) need_rust; need_compiler; need_certificates ;;
-    test) need_postgresql; need_tour_programs; need_example_programs ;;
+    test) need_postgresql; need_nginx; need_tour_programs; need_example_programs ;;
     image) need_container_engine ;;
     lint) ;; # after the packages, below
     *) fail "unknown part: $part (build, test, lint, image)" ;;

@@ -99,6 +99,7 @@ impl App {
             HashMap::from([(name.to_owned(), Arc::clone(&store) as _)]);
         let quota = Quota::new(db.clone(), &config.limits);
         let files = Arc::new(FileService::new(db.clone(), blobs, quota, Arc::clone(&clock), tasks.clone()));
+        recount(&files, &tasks);
         let rules = Rules::from(&config.file_upload);
         let uploads =
             UploadService::new(sessions, parts, Arc::clone(&files), Arc::clone(&clock), tasks.clone(), rules);
@@ -297,6 +298,16 @@ async fn settle_unrevealed(db: &Db, store: &LocalStore) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Checks what tenants use, beside the requests.
+fn recount(files: &Arc<FileService>, tasks: &Tasks) {
+    let files = Arc::clone(files);
+    tasks.spawn("count usage", async move {
+        if let Err(error) = files.quota().recount().await {
+            tracing::warn!(%error, "what tenants use was not counted again: {error}");
+        }
+    });
 }
 
 /// This run of the kernel. Where the kernel does not say, every start of the process counts as one: receipts

@@ -8,6 +8,7 @@ pub mod crc;
 pub mod digest;
 pub mod error;
 pub mod filename_key;
+pub mod finding;
 pub mod id;
 pub mod key;
 pub mod metadata;

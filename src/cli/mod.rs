@@ -5,6 +5,7 @@
 //! Called by `main` only.
 
 mod config;
+mod doctor;
 mod download;
 mod exit;
 mod folder;
@@ -50,6 +51,7 @@ enum Command {
     Rm(rm::Rm),
     Health(health::Health),
     Config(config::ConfigCommand),
+    Doctor(doctor::Doctor),
 }
 
 /// Where the configuration comes from.
@@ -97,5 +99,6 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Rm(command) => command.run().await,
         Command::Health(command) => command.run().await,
         Command::Config(command) => command.run(),
+        Command::Doctor(command) => command.run().await,
     }
 }

@@ -8,6 +8,7 @@ mod api;
 pub mod download;
 mod error;
 mod fingerprint;
+mod probe;
 mod retry;
 pub mod upload;
 

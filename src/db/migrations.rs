@@ -30,6 +30,11 @@ const STEPS: &[Step] = &[
     step!(4, "tenant usage", "0004_tenant_usage.sql"),
 ];
 
+/// All there are, ascending.
+pub(super) fn numbers() -> impl Iterator<Item = i64> {
+    STEPS.iter().map(|step| step.0)
+}
+
 /// Brings the schema up to date. Safe to repeat, and on PostgreSQL safe from several processes at once.
 pub(super) async fn run(db: &Db) -> Result<()> {
     match db {

@@ -10,6 +10,7 @@ pub mod checkpoints;
 mod conn;
 mod error;
 pub mod files;
+pub mod inspect;
 mod job;
 pub mod keys;
 mod migrations;

@@ -12,8 +12,8 @@ use futures_util::StreamExt;
 use crate::base::stream::StreamError;
 use crate::base::{ByteStream, Error, Result, TenantId};
 use crate::config;
-use crate::db::Db;
 use crate::db::usage::{self, Limits, Usage, over_quota};
+use crate::db::{Db, Urgency};
 
 /// A body of unknown length takes its room in steps of this size.
 const STEP_BYTES: u64 = 1 << 20;
@@ -52,6 +52,25 @@ impl Quota {
     pub async fn usage(&self, tenant: &TenantId) -> Result<Usage> {
         let tenant = tenant.clone();
         self.db.read(move |c| Box::pin(async move { usage::get(c, &tenant).await })).await
+    }
+
+    /// Counts again where a tenant's row is not what its rows add up to, which only a mistake, ours or of whoever wrote
+    /// into the database, can do.
+    ///
+    /// # Errors
+    /// `Unavailable` where there is too much to add up in 4 s; then nothing was changed.
+    pub async fn recount(&self) -> Result<()> {
+        for tenant in self.db.read(|c| Box::pin(usage::wrong(c))).await? {
+            let whose = tenant.clone();
+            let counted = self.db.write(Urgency::Background, move |c| {
+                let tenant = whose.clone();
+                Box::pin(async move { usage::recount(c, &tenant).await })
+            });
+            if let Some(was) = counted.await? {
+                tracing::error!(%tenant, ?was, "the usage of tenant {tenant} was counted wrong and is right again");
+            }
+        }
+        Ok(())
     }
 
     /// A body for `tenant` that comes in one request, of `announced` bytes if its client told. It has its room

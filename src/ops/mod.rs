@@ -1,6 +1,7 @@
-//! Operations: whether the parts that the service needs are there, for `http`'s `/readyz` and `/metrics`; and who asks
-//! too often.
+//! Operations: whether the parts that the service needs are there, for `http`'s `/readyz` and `/metrics`; what is
+//! wrong with a machine, for `cifra doctor`; and who asks too often.
 
+pub mod doctor;
 mod rates;
 
 pub mod descriptors;

@@ -11,6 +11,7 @@ mod corruption;
 mod crash_creation;
 mod crash_points;
 mod db;
+mod doctor;
 mod documentation;
 mod examples;
 mod files;

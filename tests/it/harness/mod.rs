@@ -11,6 +11,7 @@ pub(crate) mod databases;
 mod events;
 pub(crate) mod gate;
 pub(crate) mod logs;
+pub(crate) mod nginx;
 pub(crate) mod postgres;
 pub(crate) mod process;
 mod raw;
