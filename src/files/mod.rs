@@ -1,8 +1,9 @@
-//! Files: looking at them, reading them, deleting them. Lists of them are in `list`.
+//! Files: looking at them, reading them, deleting them. Lists of them are in `list`, changes in `change`.
 //!
 //! [`FileService`] is called by `http` and by other services (`upload`). A file's bytes are removed only by a
 //! row that says so (`blob_deletions`): the row is committed with the file's end, the bytes follow.
 
+mod change;
 mod list;
 mod quota;
 
@@ -21,6 +22,7 @@ use crate::blob::{BlobKey, BlobStore};
 use crate::db::{Db, Urgency, blob_deletions, files, uploads};
 use crate::telemetry::{Tasks, failpoint, metrics};
 
+pub use self::change::{Expected, FileChange};
 pub use self::quota::{Incoming, Quota};
 pub use crate::db::files::{File, FileFilter, Order, TypeFilter};
 pub use crate::db::usage::Usage;
@@ -200,6 +202,11 @@ impl FileService {
 }
 
 impl File {
+    /// The tag of its record: `"<version>.<derived>"`.
+    pub fn etag(&self) -> String {
+        format!("\"{}.{}\"", self.version, self.derived)
+    }
+
     /// The digest that the file is known by: its SHA-256 where it was computed, else its CRC64NVME.
     pub fn checksum(&self) -> Checksum {
         self.sha256.map_or(Checksum::Crc64Nvme(self.crc64), Checksum::Sha256)

@@ -3,6 +3,7 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::base::{Code, Error, Result, Timestamp};
+use crate::files::Expected;
 
 /// What names the current state of a representation.
 pub(super) struct Validators<'a> {
@@ -61,6 +62,25 @@ pub(super) fn evaluate(method: &Method, headers: &HeaderMap, now: &Validators<'_
         return Ok(Verdict::NotModified);
     }
     Ok(Verdict::Proceed)
+}
+
+/// The versions of a record that `If-Match` names (13.1.1): of a tag `"<version>.<derived>"` the first part. A weak tag
+/// never matches, nor one that is not ours.
+pub(super) fn expected_version(headers: &HeaderMap) -> Expected {
+    if !headers.contains_key(header::IF_MATCH) {
+        return Expected::Any;
+    }
+    let version = |tag: &str| {
+        let (version, derived) = tag.strip_prefix('"')?.strip_suffix('"')?.split_once('.')?;
+        derived.parse::<i64>().ok()?;
+        version.parse().ok()
+    };
+    let values = headers.get_all(header::IF_MATCH).into_iter().filter_map(|value| value.to_str().ok());
+    let tags: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
+    if tags.contains(&"*") {
+        return Expected::Any;
+    }
+    Expected::OneOf(tags.into_iter().filter_map(version).collect())
 }
 
 /// Whether a range may be answered: no `If-Range`, or one that names the current state exactly (13.1.5).

@@ -52,11 +52,15 @@ impl Fields {
         self.string(name).map(|text| text.parse()).transpose()
     }
 
-    /// An object of strings.
+    /// An object of strings; absent and null are an empty one.
     pub(super) fn strings(&mut self, name: &str) -> BTreeMap<String, String> {
-        match self.take(name) {
-            None => BTreeMap::new(),
-            Some(Value::Object(pairs)) => {
+        self.optional_strings(name).unwrap_or_default()
+    }
+
+    /// An object of strings; absent and null are the same.
+    pub(super) fn optional_strings(&mut self, name: &str) -> Option<BTreeMap<String, String>> {
+        match self.take(name)? {
+            Value::Object(pairs) => {
                 let mut strings = BTreeMap::new();
                 for (key, value) in pairs {
                     match value {
@@ -64,9 +68,9 @@ impl Fields {
                         _ => drop(self.fault::<()>(&format!("{name}/{}", escape(&key)), "expected a string")),
                     }
                 }
-                strings
+                Some(strings)
             }
-            Some(_) => self.fault(name, "expected an object of strings").unwrap_or_default(),
+            _ => self.fault(name, "expected an object of strings"),
         }
     }
 

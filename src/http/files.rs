@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -10,9 +11,10 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::conditions::{self, Validators, Verdict};
-use super::extract::{Path, Query, Who};
+use super::extract::{Json, Path, Query, Who};
+use super::multipart;
 use super::openapi::answers::NotModified;
-use super::openapi::requests::{FilePath, FileQuery, PageQuery};
+use super::openapi::requests::{FileChange as FileChangeBody, FilePath, FileQuery, PageQuery};
 use super::problem::Answer;
 use super::reply::json;
 use super::serve;
@@ -22,7 +24,7 @@ use crate::base::digest::Checksum;
 use crate::base::metadata::Metadata;
 use crate::base::page::Limit;
 use crate::base::{FileId, Timestamp};
-use crate::files::{File, FileFilter, Order};
+use crate::files::{File, FileChange, FileFilter, Order};
 
 /// List files
 ///
@@ -74,7 +76,7 @@ pub(super) async fn show(
     headers: HeaderMap,
 ) -> Answer {
     let file = state.files.get(&who, id).await?;
-    let etag = format!("\"{}.{}\"", file.version, file.derived);
+    let etag = file.etag();
     let validators = Validators { etag: &etag, modified: file.updated_at };
     let mut response = match conditions::evaluate(&method, &headers, &validators)? {
         Verdict::NotModified => StatusCode::NOT_MODIFIED.into_response(),
@@ -84,19 +86,56 @@ pub(super) async fn show(
     Ok(response)
 }
 
+/// Change a file
+///
+/// Its name, its metadata, or both; its bytes never change. `metadata` takes the place of all that was there, so `{}`
+/// removes it. What is absent or null stays. Where nothing would be different, the version stays too.
+#[utoipa::path(
+    patch, path = "/api/files/{id}", operation_id = "change_file", tag = "files",
+    params(
+        FilePath,
+        ("If-Match" = Option<String>, Header, description = "The `ETag` that the file must have; only VERSION counts."),
+    ),
+    request_body = FileChangeBody,
+    responses(
+        (status = 200, description = "The file as it is now.", body = FileView, headers(
+            ("ETag" = String, description = "Of the changed record: `\"VERSION.DERIVED\"`"),
+        )),
+    ),
+    extensions(("x-problems" = json!([FileNotFound, PreconditionFailed]))),
+)]
+pub(super) async fn change(
+    State(state): State<Arc<Services>>,
+    Path(id): Path<FileId>,
+    Who(who): Who,
+    headers: HeaderMap,
+    Json(mut fields): Json,
+) -> Answer {
+    let change = FileChange {
+        filename: fields.string("filename"),
+        metadata: fields.optional_strings("metadata").map(Metadata::new).transpose()?,
+    };
+    fields.finish()?;
+    let file = state.files.change(&who, id, change, conditions::expected_version(&headers)).await?;
+    let etag = [(header::ETAG, file.etag())];
+    Ok((etag, json(&FileView::of(&state, &file))).into_response())
+}
+
 /// Read a file
 ///
-/// Whole, or a range of it. What a browser could run is answered as an attachment.
+/// Whole, or ranges of it: several come as `multipart/byteranges`, those that overlap as one. What a browser could
+/// run is answered as an attachment.
 #[utoipa::path(
     get, path = "/api/files/{id}/content", operation_id = "get_content", tag = "files",
     params(
         FilePath,
         ("download" = Option<bool>, Query, description = "As an attachment, to be saved."),
-        ("Range" = Option<String>, Header, description = "Which bytes, such as `bytes=0-1023`."),
+        ("Range" = Option<String>, Header, description = "Which bytes, such as `bytes=0-1023` or `bytes=0-9,-10`. \
+            More than 32 ranges are ignored."),
     ),
     responses(
         (status = 200, description = "The bytes.", body = [u8], content_type = "*/*"),
-        (status = 206, description = "The bytes of the range.", body = [u8], content_type = "*/*"),
+        (status = 206, description = "The bytes of the range, or of the ranges.", body = [u8], content_type = "*/*"),
         NotModified,
     ),
     extensions(("x-problems" = json!([FileNotFound, PreconditionFailed, RangeNotSatisfiable]))),
@@ -114,13 +153,14 @@ pub(super) async fn content(
     let file = state.files.get(&who, id).await?;
     let disposition = if download { serve::Disposition::Attachment } else { serve::Disposition::ByType };
     let plan = serve::plan(&file, disposition, &method, &headers)?;
-    match plan.body {
-        serve::Part::None => Ok(plan.respond(axum::body::Body::empty())),
-        serve::Part::Range(range) => {
-            let bytes = state.files.read(&who, &file, range).await?;
-            Ok(plan.respond(axum::body::Body::from_stream(bytes)))
+    let body = match &plan.body {
+        serve::Part::None => Body::empty(),
+        serve::Part::Range(range) => Body::from_stream(state.files.read(&who, &file, *range).await?),
+        serve::Part::Ranges(parts) => {
+            Body::from_stream(multipart::body(&state.files, who, file, parts.clone()).await?)
         }
-    }
+    };
+    Ok(plan.respond(body))
 }
 
 /// Delete a file

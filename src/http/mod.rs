@@ -18,6 +18,7 @@ mod health;
 mod host;
 mod intake;
 mod layers;
+mod multipart;
 mod openapi;
 mod pages;
 mod problem;
@@ -53,7 +54,7 @@ fn routes() -> OpenApiRouter<Arc<Services>> {
         .routes(routes!(uploads::finalize))
         .routes(routes!(events::watch))
         .routes(routes!(intake::create, files::list))
-        .routes(routes!(files::show, files::delete))
+        .routes(routes!(files::show, files::change, files::delete))
         .routes(routes!(files::content))
         .routes(routes!(usage::show))
         .routes(routes!(health::live))

@@ -8,8 +8,10 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use uuid::Uuid;
 
 use super::conditions::{self, Validators, Verdict};
+use super::multipart::Parts;
 use crate::base::range::{RangeRequest, parse_range};
 use crate::base::{ByteRange, Code, Error, Result};
 use crate::files::File;
@@ -24,12 +26,14 @@ pub(super) enum Disposition {
 }
 
 /// Which bytes go with the answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Part {
     /// None: HEAD, or 304.
     None,
     /// These, or all.
     Range(Option<ByteRange>),
+    /// Several ranges, with the text between them.
+    Ranges(Parts),
 }
 
 /// An answer without its bytes.
@@ -73,48 +77,75 @@ pub(super) fn plan(
     }
 
     let range = requested_range(file, method, request, &validators)?;
-    let length = range.map_or(file.size, |range| range.len());
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     headers.insert(header::CONTENT_TYPE, content_type(file));
     headers.insert(header::CONTENT_DISPOSITION, content_disposition(file, disposition));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    guard(&mut headers, file);
     if let Some(sha256) = file.sha256 {
         // Of the whole file, also beside a part of it (RFC 9530 3).
         let digest = format!("sha-256=:{}:", STANDARD.encode(sha256));
         headers.insert("repr-digest", HeaderValue::from_str(&digest).expect("INVARIANT: base64 is ASCII"));
     }
-    let status = match range {
-        None => StatusCode::OK,
-        Some(range) => {
+    let (status, length, body) = match range {
+        RangeRequest::Part(range) => {
             let value = format!("bytes {}-{}/{}", range.start(), range.end() - 1, file.size);
             headers.insert(header::CONTENT_RANGE, HeaderValue::from_str(&value).expect("INVARIANT: digits"));
-            StatusCode::PARTIAL_CONTENT
+            (StatusCode::PARTIAL_CONTENT, range.len(), Part::Range(Some(range)))
         }
+        RangeRequest::Parts(ranges) => {
+            let boundary = Uuid::new_v4().simple().to_string();
+            let parts =
+                Parts::new(boundary, content_type(file).to_str().unwrap_or_default(), file.size, &ranges);
+            headers.insert(header::CONTENT_TYPE, parts.content_type());
+            (StatusCode::PARTIAL_CONTENT, parts.len(), Part::Ranges(parts))
+        }
+        RangeRequest::Whole | RangeRequest::Unsatisfiable => (StatusCode::OK, file.size, Part::Range(None)),
     };
-    let body = if *method == Method::HEAD { Part::None } else { Part::Range(range) };
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    let body = if *method == Method::HEAD { Part::None } else { body };
     Ok(Plan { status, headers, body })
 }
 
-/// The range that is asked for; only GET has ranges (RFC 9110 14.2).
+/// What keeps a browser from taking a file for more than it is, should somebody open it in place.
+fn guard(headers: &mut HeaderMap, file: &File) {
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // Other sites may link to a file, but not draw it into their pages: in open mode nothing else stops them.
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-site"));
+    // Nothing runs and nothing is loaded but the image or film itself, which browsers show in a page of their own
+    // with styles of its own. A PDF's viewer does not start in a sandbox; it has one of its own.
+    if essence(&file.content_type) != "application/pdf" {
+        const POLICY: &str =
+            "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'";
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    }
+}
+
+/// A type without its parameters.
+fn essence(content_type: &str) -> String {
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// The ranges that are asked for; only GET has ranges (RFC 9110 14.2).
+///
+/// # Errors
+/// `RangeNotSatisfiable`.
 fn requested_range(
     file: &File,
     method: &Method,
     request: &HeaderMap,
     validators: &Validators<'_>,
-) -> Result<Option<ByteRange>> {
+) -> Result<RangeRequest> {
     if *method != Method::GET || !conditions::range_allowed(request, validators) {
-        return Ok(None);
+        return Ok(RangeRequest::Whole);
     }
     let Some(value) = request.get(header::RANGE).and_then(|value| value.to_str().ok()) else {
-        return Ok(None);
+        return Ok(RangeRequest::Whole);
     };
     match parse_range(value, file.size) {
-        RangeRequest::Whole => Ok(None),
-        RangeRequest::Part(range) => Ok(Some(range)),
         RangeRequest::Unsatisfiable => {
             let detail = format!("`{value}` lies outside of the file's {} bytes", file.size);
             Err(Error::new(Code::RangeNotSatisfiable, detail).with("size", file.size))
         }
+        range => Ok(range),
     }
 }
 
@@ -128,11 +159,13 @@ fn content_disposition(file: &File, wish: Disposition) -> HeaderValue {
         Disposition::ByType if is_passive(&file.content_type) => "inline",
         _ => "attachment",
     };
+    // A name is no path, and what turns the direction of writing round makes it look like another one.
+    let harmless = |c: char| if c.is_control() || matches!(c, '/' | '\\') || turns(c) { '_' } else { c };
+    let name: String = file.filename.chars().map(harmless).collect();
     // What is not plain ASCII, or would end the quoted string, is only in the second form.
-    let plain =
-        |c: char| if c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '%') || c == ' ' { c } else { '_' };
-    let ascii: String = file.filename.chars().map(plain).collect();
-    let value = if ascii == file.filename {
+    let plain = |c: char| if c.is_ascii_graphic() && !matches!(c, '"' | '%') || c == ' ' { c } else { '_' };
+    let ascii: String = name.chars().map(plain).collect();
+    let value = if ascii == name {
         format!("{kind}; filename=\"{ascii}\"")
     } else {
         // attr-char of RFC 8187 3.2.1.
@@ -149,17 +182,19 @@ fn content_disposition(file: &File, wish: Disposition) -> HeaderValue {
             .remove(b'`')
             .remove(b'|')
             .remove(b'~');
-        format!(
-            "{kind}; filename=\"{ascii}\"; filename*=UTF-8''{}",
-            utf8_percent_encode(&file.filename, KEPT)
-        )
+        format!("{kind}; filename=\"{ascii}\"; filename*=UTF-8''{}", utf8_percent_encode(&name, KEPT))
     };
     HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static("attachment"))
 }
 
+/// The characters that change the direction of what follows (Unicode Standard Annex 9, 2).
+fn turns(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Types that a browser shows without running anything in our origin's name.
 fn is_passive(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let essence = essence(content_type);
     let kind = essence.split('/').next().unwrap_or_default();
     match kind {
         "image" => essence != "image/svg+xml",

@@ -195,15 +195,15 @@ async fn what_a_browser_could_run_is_an_attachment() {
 async fn hostile_filenames_are_labels_and_nothing_else() {
     let app = TestApp::start().await;
     for (name, disposition) in [
-        ("../../etc/passwd", "filename=\"../../etc/passwd\""),
+        ("../../etc/passwd", "filename=\".._.._etc_passwd\""),
         (
             "a\"; filename=\"b.exe",
             "filename=\"a_; filename=_b.exe\"; filename*=UTF-8''a%22%3B%20filename%3D%22b.exe",
         ),
-        ("back\\slash", "filename=\"back_slash\"; filename*=UTF-8''back%5Cslash"),
+        ("back\\slash", "filename=\"back_slash\""),
         ("100%25.txt", "filename=\"100_25.txt\"; filename*=UTF-8''100%2525.txt"),
         ("Jörg.txt", "filename=\"J_rg.txt\"; filename*=UTF-8''J%C3%B6rg.txt"),
-        ("x\u{202e}gnp.exe", "filename=\"x_gnp.exe\"; filename*=UTF-8''x%E2%80%AEgnp.exe"),
+        ("x\u{202e}gnp.exe", "filename=\"x_gnp.exe\""),
         ("it's", "filename=\"it's\""),
     ] {
         let file = app.file_with(b"x".to_vec(), json!({ "filename": name })).await;

@@ -18,6 +18,8 @@ mod files;
 mod files_content;
 mod files_create;
 mod files_list;
+mod files_patch;
+mod files_ranges;
 mod full_disk;
 mod harness;
 mod health;

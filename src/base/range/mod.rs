@@ -36,33 +36,80 @@ impl ByteRange {
     }
 }
 
+/// A `Range` header with more ranges than this is ignored (RFC 9110 14.2: many small ranges are no honest wish).
+pub const RANGES_MAX: usize = 32;
+/// Ranges with a smaller gap between them come as one: a part's own headers are about as long (RFC 9110 15.3.7.2).
+const GAP_BYTES_MAX: u64 = 128;
+
 /// What a `Range` header asks of a representation of a certain length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RangeRequest {
-    /// All of it: no such header, one that is not understood, or several ranges (RFC 9110 14.2: may be ignored).
+    /// All of it: no such header, or one that is not understood (RFC 9110 14.2: may be ignored).
     Whole,
     /// This part.
     Part(ByteRange),
-    /// A part that is not there: 416.
+    /// Two parts or more, in the order in which they were asked for; none overlaps another.
+    Parts(Vec<ByteRange>),
+    /// Nothing that is there: 416.
     Unsatisfiable,
 }
 
-/// Reads a `Range` header against `length` (RFC 9110 14.1.2). What is malformed is ignored, as 14.2 says.
+/// Reads a `Range` header against `length` (RFC 9110 14.1.2). What is malformed is ignored, as 14.2 says. Parts that
+/// are not there are left out; those that overlap, or nearly touch, become one.
 pub fn parse_range(header: &str, length: u64) -> RangeRequest {
-    let Some((unit, spec)) = header.split_once('=') else { return RangeRequest::Whole };
+    let Some((unit, set)) = header.split_once('=') else { return RangeRequest::Whole };
     if !unit.trim().eq_ignore_ascii_case("bytes") {
         return RangeRequest::Whole;
     }
-    let Some((first, last)) = spec.trim().split_once('-') else { return RangeRequest::Whole };
-    let resolved = match (position(first), position(last)) {
+    let mut parts = Vec::new();
+    // A list may have empty elements (RFC 9110 5.6.1.2).
+    let specs: Vec<&str> = set.split(',').map(str::trim).filter(|spec| !spec.is_empty()).collect();
+    if specs.is_empty() || specs.len() > RANGES_MAX {
+        return RangeRequest::Whole;
+    }
+    for spec in specs {
+        match parse_spec(spec, length) {
+            Err(Malformed) => return RangeRequest::Whole,
+            Ok(None) => {}
+            Ok(Some(range)) => add(&mut parts, range),
+        }
+    }
+    match parts.as_slice() {
+        [] => RangeRequest::Unsatisfiable,
+        [one] => RangeRequest::Part(*one),
+        _ => RangeRequest::Parts(parts),
+    }
+}
+
+/// Not a range.
+struct Malformed;
+
+/// One `first-last`, `first-` or `-suffix`; `None` if there are no such bytes.
+fn parse_spec(spec: &str, length: u64) -> Result<Option<ByteRange>, Malformed> {
+    let (first, last) = spec.split_once('-').ok_or(Malformed)?;
+    Ok(match (position(first), position(last)) {
         (Some(first), None) if last.is_empty() => ByteRange::new(first, length),
         (None, Some(suffix)) if first.is_empty() => ByteRange::new(length.saturating_sub(suffix), length),
         (Some(first), Some(last)) if first <= last => {
             ByteRange::new(first, last.saturating_add(1).min(length))
         }
-        _ => return RangeRequest::Whole,
-    };
-    resolved.map_or(RangeRequest::Unsatisfiable, RangeRequest::Part)
+        _ => return Err(Malformed),
+    })
+}
+
+/// Adds `range` where the first one stood that it meets, with all that it meets.
+fn add(parts: &mut Vec<ByteRange>, mut range: ByteRange) {
+    let mut place = parts.len();
+    // What has grown may meet one that stood before.
+    while let Some(met) = parts.iter().position(|part| {
+        part.start <= range.end.saturating_add(GAP_BYTES_MAX)
+            && range.start <= part.end.saturating_add(GAP_BYTES_MAX)
+    }) {
+        let part = parts.remove(met);
+        range = ByteRange { start: range.start.min(part.start), end: range.end.max(part.end) };
+        place = place.min(met);
+    }
+    parts.insert(place.min(parts.len()), range);
 }
 
 /// Digits only; a number past `u64` is as good as the largest one.

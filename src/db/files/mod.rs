@@ -1,9 +1,10 @@
 //! Table `cifra_files`: what is known of a file; and its metadata pairs. Its bytes are a blob; removing them is
 //! `blob_deletions`' part.
 //!
-//! Here: the row, making it, finding it, removing it. [`list`] reads many, [`pairs`] has the pairs, [`fill`] brings
+//! Here: the row, making it, finding it, removing it. [`list`] reads many, [`change`] alters one, [`pairs`] has the pairs, [`fill`] brings
 //! rows of older versions up to date.
 
+mod change;
 mod fill;
 mod list;
 mod pairs;
@@ -15,6 +16,7 @@ use crate::base::crc::Crc64;
 use crate::base::metadata::Metadata;
 use crate::base::{BlobKey, Error, FileId, Result, TenantId, Timestamp, filename_key};
 
+pub use self::change::change;
 pub use self::fill::fill;
 pub use self::list::{After, Direction, FileFilter, Order, SortKey, TypeFilter, list};
 

@@ -40,3 +40,13 @@ fn insert_text(count: usize) -> String {
         rows.join(", ")
     )
 }
+
+/// Removes the pairs of a file.
+pub(super) async fn delete(c: &mut Conn, tenant: &TenantId, id: FileId) -> Result<()> {
+    const DELETE: &str = "
+        DELETE FROM cifra_file_metadata
+        WHERE file_id = $1
+          AND tenant_id = $2
+    ";
+    Ok(on!(c, c => sqlx::query(DELETE).bind(id).bind(tenant).execute(&mut *c).await.map(drop))?)
+}

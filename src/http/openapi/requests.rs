@@ -69,6 +69,17 @@ pub(in crate::http) struct ProblemPath {
     code: String,
 }
 
+/// What is to be different of a file; what is absent stays.
+#[derive(ToSchema)]
+#[schema(example = json!({ "filename": "beach.mp4" }))]
+pub(in crate::http) struct FileChange {
+    /// A label, not a path.
+    #[schema(min_length = 1, max_length = 1024)]
+    filename: Option<String>,
+    /// In place of all that was there.
+    metadata: Option<Metadata>,
+}
+
 /// Which files a list shows, and in which order.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]

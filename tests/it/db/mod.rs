@@ -3,6 +3,7 @@
 mod ends;
 mod engines;
 mod files;
+mod files_change;
 mod files_list;
 mod journal;
 mod lists;
