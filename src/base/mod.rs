@@ -11,6 +11,7 @@ pub mod filename_key;
 pub mod finding;
 pub mod id;
 pub mod key;
+pub mod media_type;
 pub mod metadata;
 pub mod page;
 pub mod principal;

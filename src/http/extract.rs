@@ -141,7 +141,7 @@ impl<S: Sync> FromRequest<S> for Bytes {
 }
 
 /// What is stored is what came over the wire: nothing is unpacked on the way (RFC 9110 8.4).
-fn refuse_encoding(headers: &HeaderMap) -> Result<()> {
+pub(super) fn refuse_encoding(headers: &HeaderMap) -> Result<()> {
     match headers.get(header::CONTENT_ENCODING) {
         None => Ok(()),
         Some(value) if value.as_bytes().eq_ignore_ascii_case(b"identity") => Ok(()),

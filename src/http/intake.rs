@@ -5,52 +5,101 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::extract::{Bytes, Query, Who};
-use super::fields::invalid;
+use super::fields::{Params, invalid};
 use super::files::FileView;
-use super::openapi::requests::DigestHeaders;
+use super::form::{FilePart, Form};
+use super::openapi::requests::{DigestHeaders, FormBody};
 use super::problem::Answer;
 use super::reply::json;
 use crate::app::Services;
 use crate::base::Code::{ChecksumMismatch, FileTooLarge, InvalidDigest, QuotaExceeded, StorageFull};
 use crate::base::metadata::Metadata;
 use crate::base::{Code, Error, Result};
-use crate::upload::NewFile;
+use crate::files::File;
+use crate::upload::{Batch, NewFile};
 
-/// Create a file in one request
+/// Create files in one request
 ///
 /// For small files: what is lost on the way has to be sent again from the start. `metadata.KEY=VALUE` in the query
-/// gives the file that pair; it may be given for several keys. `Content-Type` says what the bytes are.
+/// gives the file that pair; it may be given for several keys. `Content-Type` says what the bytes are, where they do
+/// not say it themselves.
+///
+/// A form has fields `metadata.KEY` first, which hold for all its files, then at most 100 files, of any field's name;
+/// `Content-Digest` in a part's head covers that part. All of them are taken, or none.
 #[utoipa::path(
     post, path = "/api/files", operation_id = "create_file", tag = "files",
     params(
-        ("filename" = String, Query, description = "A label, not a path."),
+        ("filename" = Option<String>, Query, description = "A label, not a path. Not for a form; else required."),
         DigestHeaders,
     ),
-    request_body(content = [u8], content_type = "application/octet-stream", description = "The file's bytes."),
-    responses((status = 201, description = "The file.", body = FileView, headers(
-        ("Location" = String, description = "The path of the file."),
+    request_body(
+        content(([u8] = "application/octet-stream"), (FormBody = "multipart/form-data")),
+        description = "The file's bytes, or a form with files.",
+    ),
+    responses((status = 201, description = "The file; for a form all of them.", body = Created, headers(
+        ("Location" = String, description = "The path of the file; not for a form."),
     ))),
     extensions(("x-problems" = json!([InvalidDigest, FileTooLarge, QuotaExceeded, ChecksumMismatch, StorageFull]))),
 )]
 pub(super) async fn create(
     State(state): State<Arc<Services>>,
     Who(who): Who,
-    Query(mut params): Query,
+    Query(params): Query,
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer {
+    let batch = state.uploads.batch(&who)?;
+    if let Some(boundary) = Form::boundary(&headers) {
+        params.finish()?;
+        let files = take_form(batch, &boundary?, body).await?;
+        let items = files.iter().map(|file| FileView::of(&state, file)).collect();
+        return Ok((StatusCode::CREATED, json(&Created::Form { items })).into_response());
+    }
+    let file = take_raw(batch, params, &headers, body).await?;
+    let location = [(header::LOCATION, format!("/api/files/{}", file.id))];
+    let created = Created::Raw(Box::new(FileView::of(&state, &file)));
+    Ok((StatusCode::CREATED, location, json(&created)).into_response())
+}
+
+/// What was created, as JSON.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+enum Created<'a> {
+    /// By a raw body.
+    Raw(Box<FileView<'a>>),
+    /// By a form, in its order.
+    Form { items: Vec<FileView<'a>> },
+}
+
+async fn take_raw(mut batch: Batch, mut params: Params, headers: &HeaderMap, body: Bytes) -> Result<File> {
     let filename = params.one("filename")?.ok_or_else(|| invalid("filename", &"is required"))?;
     let metadata = Metadata::new(params.pairs("metadata.")?)?;
     params.finish()?;
     let Bytes { announced, declared, stream } = body;
-    let content_type = claimed_type(&headers)?;
-    let mut batch = state.uploads.batch(&who)?;
+    let content_type = claimed_type(headers)?;
     batch.add(NewFile { filename, content_type, metadata, announced, declared, body: stream }).await?;
-    let files = batch.publish().await?;
-    let location = [(header::LOCATION, format!("/api/files/{}", files[0].id))];
-    Ok((StatusCode::CREATED, location, json(&FileView::of(&state, &files[0]))).into_response())
+    let created = batch.publish().await?.pop();
+    created.ok_or_else(|| Error::internal("the file was lost", "a batch of one published none"))
+}
+
+async fn take_form(mut batch: Batch, boundary: &str, body: Bytes) -> Result<Vec<File>> {
+    if !body.declared.is_empty() {
+        let detail = "a digest of a whole form is not taken: declare each file's in the head of its part";
+        return Err(Error::new(InvalidDigest, detail));
+    }
+    let mut form = Form::new(boundary, body.stream)?;
+    while let Some(FilePart { filename, content_type, declared, body }) = form.next().await? {
+        let metadata = form.metadata()?;
+        let new = NewFile { filename, content_type, metadata, announced: None, declared, body };
+        if let Err(error) = batch.add(new).await {
+            return Err(form.fault().unwrap_or(error));
+        }
+    }
+    batch.publish().await
 }
 
 /// What the client says the bytes are. A form's type is no claim: curl sends it with `--data-binary` by itself.

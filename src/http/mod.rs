@@ -14,6 +14,7 @@ mod extract;
 mod fields;
 mod files;
 mod fixed;
+mod form;
 mod health;
 mod host;
 mod intake;

@@ -7,12 +7,14 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+
 use super::flights::Finished;
 use super::plan;
-use super::{MISSING_RANGES_MAX, UNKNOWN_TYPE, UploadService, not_found};
+use super::{MISSING_RANGES_MAX, UploadService, not_found};
 use crate::base::crc::{Crc64, Crc64Joiner};
 use crate::base::digest::{Algorithm, Checksum};
-use crate::base::{Code, Error, Principal, Result, UploadId};
+use crate::base::{ByteRange, Code, Error, Principal, Result, UploadId, media_type};
 use crate::blob::{BlobErrorKind, PartTag};
 use crate::db::parts::Receipt;
 use crate::db::uploads::{FinishClaim, Upload, UploadState};
@@ -117,6 +119,7 @@ impl UploadService {
             }
             Err(error) => return Err(error.into()),
         }
+        let content_type = self.look_at(upload).await?;
         metrics::finalize_stage("store", begun.elapsed());
         failpoint::hit("finish.after_store");
 
@@ -128,7 +131,7 @@ impl UploadService {
             store: upload.store.clone(),
             key: upload.key.clone(),
             filename: upload.filename.clone(),
-            content_type: upload.content_type.clone().unwrap_or_else(|| UNKNOWN_TYPE.to_owned()),
+            content_type,
             size: upload.total_size,
             sha256: digests.sha256,
             crc64: digests.crc64,
@@ -149,6 +152,23 @@ impl UploadService {
         self.vouched.remove(upload.id);
         tracing::info!(upload.id = %upload.id, bytes = file.size, "upload {} is a file of {} bytes", upload.id, file.size);
         Ok(file)
+    }
+
+    /// What the first bytes of a completed blob say that it is.
+    async fn look_at(&self, upload: &Upload) -> Result<String> {
+        let mut head = Vec::new();
+        if let Some(range) = ByteRange::new(0, upload.total_size.min(media_type::HEAD_BYTES as u64)) {
+            let blob = self.store.get(&upload.key, Some(range)).await?;
+            let missing =
+                || Error::internal("the file cannot be read", format!("blob {} is gone", upload.key));
+            let mut bytes = blob.ok_or_else(missing)?.bytes;
+            while let Some(frame) = bytes.next().await {
+                head.extend_from_slice(
+                    &frame.map_err(|error| Error::internal("the file cannot be read", error))?,
+                );
+            }
+        }
+        Ok(media_type::decide(&head, upload.content_type.as_deref()))
     }
 
     /// The whole file's CRC from its chunks', and what the store said of them.

@@ -49,9 +49,6 @@ use crate::telemetry::{Tasks, metrics};
 /// At most this many ranges of missing chunks are told at once; the next look tells the next ones.
 pub const MISSING_RANGES_MAX: usize = 1_000;
 
-/// The media type of a file whose sender did not say what it is (RFC 9110 8.3).
-const UNKNOWN_TYPE: &str = "application/octet-stream";
-
 /// What an operator allows.
 #[derive(Debug, Clone)]
 pub struct Rules {

@@ -4,15 +4,17 @@
 //! rows; before it nothing can be seen, and whatever happens before it leaves nothing: a batch that is dropped
 //! takes its bytes back, one that died with the process is found at the next start ([`Leftovers`]).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::{StreamExt, TryStreamExt};
 use tokio_util::sync::CancellationToken;
 
+use super::UploadService;
 use super::intake::{Intake, Taken};
 use super::plan::too_large;
-use super::{UNKNOWN_TYPE, UploadService};
 use crate::base::digest::{Algorithm, ChunkHasher, Declared, Sha256State};
+use crate::base::media_type::{self, HEAD_BYTES};
 use crate::base::metadata::{self, Metadata};
 use crate::base::principal::Scope;
 use crate::base::{ByteStream, Code, Error, FileId, Principal, Result, TenantId};
@@ -86,7 +88,8 @@ impl Batch {
         let wants_sha256 = service.rules.checksum != ChecksumPolicy::Crc64Nvme || !sha256s.is_empty();
         let sha256 = wants_sha256.then(Sha256State::default);
         let cut = CancellationToken::new();
-        let (intake, body) = Intake::watch(room.watch(new.body), ChunkHasher::new(others), sha256, &cut);
+        let (head, body) = behead(room.watch(new.body));
+        let (intake, body) = Intake::watch(body, ChunkHasher::new(others), sha256, &cut);
         let size = match service.store.stage(&key, body, length).await {
             Ok(size) => size,
             Err(error) => return Err(room.refusal().unwrap_or_else(|| refuse(error, length, &intake))),
@@ -101,7 +104,10 @@ impl Batch {
             store: service.sessions.store().to_owned(),
             key,
             filename: new.filename,
-            content_type: new.content_type.unwrap_or_else(|| UNKNOWN_TYPE.to_owned()),
+            content_type: media_type::decide(
+                &head.lock().unwrap_or_else(PoisonError::into_inner),
+                new.content_type.as_deref(),
+            ),
             size,
             sha256,
             crc64,
@@ -201,6 +207,18 @@ impl Drop for Batch {
             }
         });
     }
+}
+
+/// Keeps the first bytes of a stream as they pass.
+fn behead(body: ByteStream) -> (Arc<Mutex<Vec<u8>>>, ByteStream) {
+    let head = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&head);
+    let body = body.inspect_ok(move |frame| {
+        let mut head = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let missing = (HEAD_BYTES - head.len()).min(frame.len());
+        head.extend_from_slice(&frame[..missing]);
+    });
+    (head, body.boxed())
 }
 
 /// What to tell a client whose body could not be taken.

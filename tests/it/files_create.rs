@@ -12,7 +12,7 @@ async fn create(app: &TestApp, query: &str, headers: &[(&str, &str)], body: &[u8
 }
 
 /// Whatever lies in the store's folder, but for the lock and its identity.
-fn stored(app: &TestApp) -> usize {
+pub(crate) fn stored(app: &TestApp) -> usize {
     let folders = ["staging", "tmp", "blobs"].map(|folder| app.folder().join("blobs").join(folder));
     let mut waiting = Vec::from(folders);
     let mut found = 0;
@@ -26,7 +26,7 @@ fn stored(app: &TestApp) -> usize {
 }
 
 /// Waits until just these blobs are left.
-async fn left(app: &TestApp, blobs: usize) {
+pub(crate) async fn left(app: &TestApp, blobs: usize) {
     until("nothing else is left", async || (stored(app) == blobs).then_some(())).await;
 }
 
@@ -139,4 +139,34 @@ async fn a_body_that_is_cut_leaves_nothing() {
         drop(raw);
         left(&app, 0).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_bytes_say_what_a_file_is() {
+    let app = TestApp::start().await;
+    let table: &[(&[u8], &str, &str, &str)] = &[
+        (b"<!DOCTYPE html><script>alert(1)</script>", "image/png", "text/html", "attachment"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/png", "image/svg+xml", "attachment"),
+        (b"alert(1)", "image/png", "text/plain", "inline"),
+        (b"\x89PNG\r\n\x1A\n\0\0\0\x0DIHDR\0\0\0\x01\0\0\0\x01", "text/html", "image/png", "inline"),
+        (b"PK\x03\x04\x14\0\0\0\0\0", "application/msword", "application/msword", "attachment"),
+        (b"PK\x03\x04\x14\0\0\0\0\0", "image/png", "application/zip", "attachment"),
+        (b"", "image/png", "image/png", "inline"),
+    ];
+    for (content, claimed, found, disposition) in table {
+        let raw = create(&app, "?filename=a", &[("content-type", claimed)], content).await.expect(201);
+        let by_chunks = app.file_with(content.to_vec(), json!({ "content_type": claimed })).await;
+        for path in [raw.header("location"), &by_chunks.file_path()] {
+            let file = app.get(path).await.expect(200).json();
+            assert_eq!(file["content_type"], *found, "{}", String::from_utf8_lossy(content));
+            let answer = app.get(&format!("{path}/content")).await.expect(200);
+            assert_eq!(answer.header("content-type"), *found);
+            assert!(answer.header("content-disposition").starts_with(disposition), "{claimed} {found}");
+            assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        }
+    }
+    // What curl says by itself of --data-binary is no claim.
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let file = create(&app, "?filename=a", &form, b"text").await.expect(201).json();
+    assert_eq!(file["content_type"], "application/octet-stream");
 }

@@ -17,6 +17,7 @@ mod examples;
 mod files;
 mod files_content;
 mod files_create;
+mod files_form;
 mod files_list;
 mod files_patch;
 mod files_ranges;

@@ -121,3 +121,11 @@ pub(in crate::http) struct DigestHeaders {
     #[param(rename = "X-Checksum-Crc64nvme")]
     checksum_crc64nvme: Option<String>,
 }
+
+/// A form with files. `metadata.KEY` fields come first.
+#[derive(ToSchema)]
+pub(in crate::http) struct FormBody {
+    /// A file, or several parts of this name; any other name will do as well.
+    #[schema(value_type = Vec<String>, format = Binary)]
+    file: Vec<Vec<u8>>,
+}
