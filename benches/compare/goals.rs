@@ -32,6 +32,7 @@ impl Goal {
 pub(crate) fn all(results: &Results) -> Vec<Goal> {
     let mut goals = upload_goals(results);
     goals.extend(chunk_rate_goals(results));
+    goals.extend(small_goals(results));
     goals.extend(memory_goals(results));
     goals.extend(download_goals(results));
     goals
@@ -81,6 +82,15 @@ fn chunk_rate_goals(results: &Results) -> Vec<Goal> {
         }
     }
     goals
+}
+
+fn small_goals(results: &Results) -> Vec<Goal> {
+    let rate = |kind| results.best(Scenario::Small16, kind, Figure::RequestRate);
+    let goal = |kind: Kind, factor: f64| {
+        let text = format!("{}: files of 10 KiB in one request, {factor} times tus-node's", kind.name());
+        at_least(&text, "files/s", rate(kind), scale(rate(Kind::TusNode), factor))
+    };
+    vec![goal(Kind::CifraCrc, 5.0), goal(Kind::CifraAuto, 5.0), goal(Kind::CifraDefault, 1.0)]
 }
 
 fn memory_goals(results: &Results) -> Vec<Goal> {

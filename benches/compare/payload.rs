@@ -34,6 +34,12 @@ impl Payload {
         &self.block[start..start + length]
     }
 
+    /// The bytes of small file `number`.
+    pub(crate) fn small(&self, number: u64, size: u64) -> &[u8] {
+        let start = to_usize(number * size % (BLOCK_BYTES as u64 - size));
+        &self.block[start..start + to_usize(size)]
+    }
+
     /// `X-Checksum-Crc64nvme` of each different chunk; chunk `n` has entry `n % len`.
     pub(crate) fn chunk_headers(&self, chunk_size: u64) -> Vec<String> {
         let chunks = self.block.chunks(to_usize(chunk_size));

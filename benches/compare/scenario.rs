@@ -14,6 +14,7 @@ use crate::payload::Payload;
 use crate::process;
 use crate::results::Sample;
 use crate::servers::{Kind, Places, Server, StoredFile};
+use crate::small;
 use crate::upload::{self, Job, Layout, Uploaded};
 use crate::{Result, fail};
 
@@ -39,6 +40,8 @@ pub(crate) enum Scenario {
     Upload256k1,
     /// Four uploads of 1 GiB at once, for the peak of memory.
     Memory,
+    /// 16,000 files of 10 KiB, each in one request, over sixteen connections.
+    Small16,
     /// 10 GiB in order over one connection, for the time of finalize (only with `--full`).
     Finalize10g,
     /// 1 GiB whole over one connection.
@@ -55,6 +58,7 @@ enum Work {
     Upload { total_bytes: u64, chunk_bytes: u64, layout: Layout },
     Download { size: u64 },
     Ranges { size: u64, requests: u64 },
+    Small { files: u64 },
 }
 
 impl Scenario {
@@ -71,6 +75,7 @@ impl Scenario {
             Self::Upload256k4 => "Upload of 512 MiB, chunks of 256 KiB, 4 connections",
             Self::Upload256k1 => "Upload of 512 MiB, chunks of 256 KiB, 1 connection",
             Self::Memory => "Four uploads of 1 GiB at once, chunks of 8 MiB",
+            Self::Small16 => "16,000 files of 10 KiB, each in one request, 16 connections",
             Self::Finalize10g => "Upload of 10 GiB in order, chunks of 8 MiB, 1 connection",
             Self::Download1 => "Download of 1 GiB, 1 connection",
             Self::Download4 => "Download of 1 GiB on each of 4 connections",
@@ -101,6 +106,7 @@ impl Scenario {
     fn connections(self) -> usize {
         match self {
             Self::Upload8m4 | Self::Upload256k4 | Self::Memory | Self::Download4 | Self::Ranges4 => 4,
+            Self::Small16 => 16,
             Self::Upload8m1 | Self::Upload256k1 | Self::Finalize10g | Self::Download1 | Self::Ranges1 => 1,
         }
     }
@@ -111,6 +117,7 @@ impl Scenario {
             Self::Upload8m4 | Self::Upload8m1 => upload(512 * MIB, 8 * MIB, Layout::OneFile),
             Self::Upload256k4 | Self::Upload256k1 => upload(512 * MIB, 256 * KIB, Layout::OneFile),
             Self::Memory => upload(4 * GIB, 8 * MIB, Layout::FilePerConnection),
+            Self::Small16 => Work::Small { files: 16_000 },
             Self::Finalize10g => upload(10 * GIB, 8 * MIB, Layout::OneFile),
             Self::Download1 | Self::Download4 => Work::Download { size: GIB },
             Self::Ranges1 | Self::Ranges4 => Work::Ranges { size: GIB, requests: 16 * 1024 },
@@ -130,6 +137,7 @@ pub(crate) fn run(scenario: Scenario, kind: Kind, places: &Places, payload: &Pay
             };
             timed_upload(&server, send, total_bytes)?
         }
+        Work::Small { files } => timed_small(&server, payload, files, scenario.connections())?,
         Work::Download { size } => {
             let connections = scenario.connections();
             let bytes = size * connections as u64;
@@ -195,6 +203,20 @@ fn timed_upload(
     sample.requests = uploaded.chunks;
     sample.finalize = uploaded.finalize;
     stored.extend(uploaded.stored);
+    server.verify_stored(&stored)?;
+    Ok(sample)
+}
+
+/// Files in one request each; the first tenth warms up.
+fn timed_small(server: &Server, payload: &Payload, files: u64, connections: usize) -> Result<Sample> {
+    let send = |files| small::run(server, payload, files, connections, Instant::now() + RUN_LIMIT);
+    let (_, mut stored) = send(0..files / 10)?;
+    process::settle();
+    let clocks = Clocks::read(server)?;
+    let (elapsed, timed) = send(files / 10..files / 10 + files)?;
+    let mut sample = clocks.sample(server, files * small::FILE_BYTES, elapsed)?;
+    sample.requests = files;
+    stored.extend(timed);
     server.verify_stored(&stored)?;
     Ok(sample)
 }

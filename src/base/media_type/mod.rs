@@ -237,16 +237,41 @@ fn signature(head: &[u8], is_text: bool, claim: &Claim<'_>) -> Option<String> {
     if frame && !claim.essence.is_empty() && claim.kind() != "audio" {
         return None;
     }
-    // The names that players and browsers know.
-    Some(
-        match name {
-            "application/mp4" => "video/mp4",
-            "audio/vnd.wave" => "audio/wav",
-            "audio/x-m4a" => "audio/mp4",
-            name => name,
-        }
-        .to_owned(),
-    )
+    Some(refine(name, head))
+}
+
+/// Looks a little further into containers that say what they hold near their start; gives types the names that
+/// players and browsers know.
+fn refine(name: &str, head: &[u8]) -> String {
+    let start_has = |wanted: &[u8]| {
+        let start = &head[..head.len().min(64)];
+        start.windows(wanted.len()).any(|window| window == wanted)
+    };
+    match name {
+        "application/x-ebml" if start_has(b"webm") => "video/webm",
+        "application/x-ebml" if start_has(b"matroska") => "video/matroska",
+        "application/x-id3v2" => "audio/mpeg",
+        "application/mp4" => "video/mp4",
+        "audio/vnd.wave" => "audio/wav",
+        "audio/x-m4a" => "audio/mp4",
+        "application/zip" => return mimetype_entry(head).unwrap_or(name).to_owned(),
+        name => name,
+    }
+    .to_owned()
+}
+
+/// What the first entry of a zip says, if it is the one that EPUB (OCF 3.3, 4.3) and OpenDocument (1.3, part 2, 3.3) begin
+/// with: not compressed, named `mimetype`.
+fn mimetype_entry(head: &[u8]) -> Option<&str> {
+    let method = u16::from_le_bytes(head.get(8..10)?.try_into().ok()?);
+    let size = u32::from_le_bytes(head.get(18..22)?.try_into().ok()?);
+    let extra = u16::from_le_bytes(head.get(28..30)?.try_into().ok()?);
+    let start = 38 + usize::from(extra);
+    let end = start.checked_add(usize::try_from(size).ok()?)?;
+    let told = std::str::from_utf8(head.get(start..end)?).ok()?;
+    let known = told == "application/epub+zip" || told.starts_with("application/vnd.oasis.opendocument.");
+    let sound = told.len() < 100 && told.bytes().all(|byte| byte.is_ascii_graphic());
+    (method == 0 && head.get(30..38)? == b"mimetype" && known && sound).then_some(told)
 }
 
 /// What is never inside of a container, because its own first bytes would be the file's, or because it is active.
