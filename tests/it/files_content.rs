@@ -177,7 +177,8 @@ async fn what_a_browser_could_run_is_an_attachment() {
         ("application/javascript", false),
         ("application/octet-stream", false),
     ] {
-        let file = app.file_with(b"<script>".to_vec(), json!({ "content_type": content_type })).await;
+        // Bytes that say nothing: the claim counts.
+        let file = app.file_with(vec![0x9A, 0x01, 0xE7], json!({ "content_type": content_type })).await;
         let answer = app.get(&file.content_path()).await.expect(200);
         let kind = if shown { "inline" } else { "attachment" };
         assert_eq!(
