@@ -260,8 +260,8 @@ fn refine(name: &str, head: &[u8]) -> String {
     .to_owned()
 }
 
-/// What the first entry of a zip says, if it is the one that EPUB (OCF 3.3, 4.3) and OpenDocument (1.3, part 2, 3.3) begin
-/// with: not compressed, named `mimetype`.
+/// What the first entry of a zip says, if it is the one that EPUB (OCF 3.3, 4.3) and `OpenDocument` (1.3, part 2, 3.3)
+/// begin with: not compressed, named `mimetype`.
 fn mimetype_entry(head: &[u8]) -> Option<&str> {
     let method = u16::from_le_bytes(head.get(8..10)?.try_into().ok()?);
     let size = u32::from_le_bytes(head.get(18..22)?.try_into().ok()?);
