@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, HeaderName, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::client_address::ClientAddress;
 use super::problem::Problem;
 use crate::app::Services;
 use crate::base::{Code, Error, Principal, Result};
@@ -43,7 +44,13 @@ async fn principal(state: &Services, request: &Parts) -> Result<Option<Principal
         None => Ok(None),
         Some(route) if KEYLESS.contains(&route.as_str()) => Ok(None),
         Some(_) => {
-            let who = state.auth.authenticate(key(headers), tenant(headers)?).await?;
+            let client = request.extensions.get::<ClientAddress>().map(|client| client.0);
+            client.map_or(Ok(()), |client| state.rates.admit_stranger(client))?;
+            let who = state.auth.authenticate(key(headers), tenant(headers)?).await.inspect_err(|error| {
+                if let (Some(client), Code::Unauthenticated) = (client, error.code()) {
+                    state.rates.count_stranger(client);
+                }
+            })?;
             state.rates.admit(who.tenant())?;
             Ok(Some(who))
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cifra::base::{ManualClock, Timestamp};
 
-use crate::harness::{NOBODY, TestApp};
+use crate::harness::{NOBODY, OPERATOR, TestApp};
 
 async fn limited(per_second: u32) -> (TestApp, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::at(Timestamp::from_micros(1_800_000_000_000_000)));
@@ -63,4 +63,35 @@ async fn without_a_limit_nobody_is_refused() {
     for answer in futures_util::future::join_all((0..200).map(|_| app.get("/api/usage"))).await {
         answer.expect(200);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_guesses_keys_is_slowed_and_nobody_else_is() {
+    let clock = Arc::new(ManualClock::at(Timestamp::from_micros(1_800_000_000_000_000)));
+    let builder = TestApp::builder().keys().clock(&clock).with(|config| {
+        config.limits.requests_per_second = Some(3);
+        config.server.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    });
+    let app = builder.start().await;
+    let right = format!("Bearer {OPERATOR}");
+    let ask = async |client: &str, key: &str| {
+        app.get_with("/api/usage", &[("authorization", key), ("x-forwarded-for", client)]).await
+    };
+    for n in 0..3 {
+        ask("203.0.113.1", &format!("Bearer guess-{n}")).await.problem(401, "unauthenticated");
+    }
+    let refused = ask("203.0.113.1", "Bearer guess").await;
+    refused.problem(429, "rate-limited");
+    assert_eq!(refused.header("retry-after"), "1");
+    ask("203.0.113.1", &right).await.problem(429, "rate-limited");
+    ask("203.0.113.2", &right).await.expect(200);
+    app.get_with("/healthz", &[("x-forwarded-for", "203.0.113.1")]).await.expect(200);
+    clock.advance(Duration::from_secs(1));
+    ask("203.0.113.1", &right).await.expect(200);
+    // All addresses of one IPv6 network are one client.
+    for n in 0..3 {
+        ask(&format!("2001:db8::{n}"), "Bearer guess").await.problem(401, "unauthenticated");
+    }
+    ask("2001:db8::ffff:1", "Bearer guess").await.problem(429, "rate-limited");
+    ask("2001:db8:0:1::1", "Bearer guess").await.problem(401, "unauthenticated");
 }

@@ -164,7 +164,8 @@ texts! {
          Member::always("actual", Kind::Text, "What the bytes have."),
          Member::sometimes("chunks_replaceable", Kind::Flag, "At finalize: whether chunks can still be replaced.")];
     RateLimited:
-        "The tenant makes more requests than it may; this one was not looked at."
+        "The tenant makes more requests than it may, or too many came from the client's address without a valid key; this \
+         one was not looked at."
         "The limit is `limits.requests_per_second`, on average: a second's worth may come at once."
         "Wait as long as `Retry-After` says, then ask less often; larger chunks make fewer requests.";
     TooManyUploads:
