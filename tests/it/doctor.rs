@@ -194,6 +194,21 @@ async fn a_proxy_that_keeps_bodies_back_or_refuses_them_is_found() {
 }
 
 #[test]
+fn settings_that_do_not_go_together_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = [
+        ("CIFRA__SERVER__PUBLIC_URL", "http://127.0.0.1:1"),
+        ("CIFRA__SERVER__MAX_CONNECTIONS", "4000000000"),
+    ];
+    let (code, told) = examine(folder.path(), &settings, &[]);
+    assert_eq!(code, 1);
+    is(&told, "access", "warn", "nobody needs a key");
+    is(&told, "trusted_proxies", "warn", "all clients look like one");
+    is(&told, "open_files", "warn", "too few");
+    is(&told, "server", "fail", "does not answer");
+}
+
+#[test]
 fn who_answers_in_place_of_the_service_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let other = TcpListener::bind("127.0.0.1:0").unwrap();

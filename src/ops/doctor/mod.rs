@@ -8,6 +8,9 @@ mod disk;
 
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit};
+
+use super::descriptors;
 use crate::base::finding::Finding;
 use crate::base::{Clock, Timestamp};
 use crate::config::{AuthMode, Config, DatabaseUrl};
@@ -16,15 +19,13 @@ use crate::config::{AuthMode, Config, DatabaseUrl};
 const OLDEST: Timestamp = Timestamp::from_micros(1_767_225_600_000_000); // 2026-01-01
 /// And a later one was set wrong.
 const LATEST: Timestamp = Timestamp::from_micros(4_102_444_800_000_000); // 2100-01-01
-/// A server with 1,000 clients has a few files open for each of them.
-const FILES_ENOUGH: u64 = 4_096;
 /// A wall clock that ran this much further than time did is being set by somebody.
 const JUMP: Duration = Duration::from_secs(1);
 
 /// Looks at everything that needs no running server.
 pub async fn examine(config: &Config, clock: &dyn Clock) -> Vec<Finding> {
     let begun = (clock.now(), clock.uptime());
-    let mut findings = vec![access(config)];
+    let mut findings = vec![access(config), clients(config)];
     let examined = config.clone();
     let disk = tokio::task::spawn_blocking(move || disk::examine(&examined)).await;
     findings.extend(disk.unwrap_or_else(|error| {
@@ -32,7 +33,7 @@ pub async fn examine(config: &Config, clock: &dyn Clock) -> Vec<Finding> {
     }));
     let DatabaseUrl::Sqlite(file) = &config.database.url;
     findings.extend(database::examine(file).await);
-    findings.push(open_files());
+    findings.push(open_files(config));
     findings.push(time(clock, begun));
     findings
 }
@@ -51,19 +52,34 @@ fn access(config: &Config) -> Finding {
     Finding::ok(CHECK, format!("auth.mode fits a listener on {listen}"))
 }
 
-fn open_files() -> Finding {
-    const CHECK: &str = "open_files";
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    match limit {
-        Some(limit) if limit < FILES_ENOUGH => Finding::warn(
-            CHECK,
-            format!("this process may open {limit} files; each connection and each upload needs one"),
-            "raise the limit of the service: LimitNOFILE=65536 (systemd), --ulimit nofile=65536 (Docker), \
-             ulimit -n 65536 (a shell)",
-        ),
-        Some(limit) => Finding::ok(CHECK, format!("a process started like this one may open {limit} files")),
-        None => Finding::ok(CHECK, "a process started like this one may open any number of files"),
+/// Whose requests are whose, behind a proxy.
+fn clients(config: &Config) -> Finding {
+    const CHECK: &str = "trusted_proxies";
+    if config.server.public_url.is_some() && config.server.trusted_proxies.is_empty() {
+        let detail =
+            "server.public_url says that there is a proxy, but none is trusted: all clients look like one";
+        let advice = "set server.trusted_proxies to its address, and let it send X-Forwarded-For";
+        return Finding::warn(CHECK, detail, advice);
     }
+    Finding::ok(CHECK, format!("{} networks of proxies are trusted", config.server.trusted_proxies.len()))
+}
+
+/// `serve` raises its own limit as far as it may.
+fn open_files(config: &Config) -> Finding {
+    const CHECK: &str = "open_files";
+    let (limit, connections) = (getrlimit(Resource::Nofile).maximum, config.server.max_connections);
+    let Some(files) = limit else { return Finding::ok(CHECK, "this user may open any number of files") };
+    if descriptors::suffice_for(connections, limit) {
+        return Finding::ok(
+            CHECK,
+            format!("this user may open {files} files, enough for {connections} connections"),
+        );
+    }
+    Finding::warn(
+        CHECK,
+        format!("this user may open {files} files, too few for server.max_connections: {connections}"),
+        "lower that, or raise the limit of the service: LimitNOFILE=65536 (systemd), --ulimit nofile=65536 (Docker)",
+    )
 }
 
 fn time(clock: &dyn Clock, (begun, uptime): (Timestamp, Duration)) -> Finding {
