@@ -18,6 +18,14 @@ use crate::client::cifra;
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// Tenants whose usage is not what their rows add up to: after a kill at any moment there are none.
+const COUNTED_WRONG: &str = "
+    SELECT COUNT(*) FROM cifra_tenant_usage AS usage
+    WHERE stored_bytes <> (SELECT COALESCE(SUM(size), 0) FROM cifra_files WHERE tenant_id = usage.tenant_id)
+       OR (reserved_bytes, open_uploads) <> (
+           SELECT COALESCE(SUM(total_size), 0), COUNT(*) FROM cifra_uploads
+           WHERE tenant_id = usage.tenant_id AND state IN ('receiving', 'finalizing', 'sealed'))";
+
 /// Waits until `look` finds something, and fails the test when it takes too long.
 pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let begun = Instant::now();
@@ -202,6 +210,7 @@ impl Server {
     pub(crate) async fn died(&mut self) {
         let status = self.ended().await;
         assert_eq!(status.signal(), Some(9), "it was not killed but ended with {status}:\n{}", self.log());
+        assert_eq!(self.count(COUNTED_WRONG).await, 0, "what tenants use is not what their rows add up to");
     }
 
     /// `kill -9`, from outside.
