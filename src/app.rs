@@ -18,6 +18,7 @@ use crate::blob::{BlobStore, PartStore};
 use crate::config::{self, Config, DatabaseUrl, Durability};
 use crate::db::{self, Db, DbOptions, Synchronous, Urgency, files, stores, uploads};
 use crate::files::{FileService, Quota};
+use crate::idempotency::Idempotency;
 use crate::ops::{Ops, Rates};
 use crate::session::Sessions;
 use crate::telemetry::{Tasks, metrics};
@@ -43,6 +44,8 @@ pub struct Services {
     pub limits: config::Limits,
     /// Who may.
     pub auth: Arc<AuthService>,
+    /// Requests that may be repeated.
+    pub idempotency: Idempotency,
     /// Readiness.
     pub ops: Ops,
     /// For what outlives a request.
@@ -105,12 +108,14 @@ impl App {
             UploadService::new(sessions, parts, Arc::clone(&files), Arc::clone(&clock), tasks.clone(), rules);
         let uploads = Arc::new(uploads);
 
+        let idempotency = Idempotency::new(db.clone(), Arc::clone(&clock), tasks.clone());
         let services = Services {
             uploads: Arc::clone(&uploads),
             files,
             rates: Rates::new(config.limits.requests_per_second, clock),
             limits: config.limits.clone(),
             auth: Arc::new(auth),
+            idempotency: idempotency.clone(),
             ops: Ops::new(db.clone(), store),
             tasks: tasks.clone(),
             door: config.server.clone(),
@@ -120,7 +125,7 @@ impl App {
                 .as_ref()
                 .map_or_else(String::new, |url| url.as_str().to_owned()),
         };
-        let sweeper = Arc::new(Sweeper::new(uploads));
+        let sweeper = Arc::new(Sweeper::new(uploads, idempotency));
         let (services, shutdown_timeout) = (Arc::new(services), config.server.shutdown_timeout);
         Ok(Self { db, db_tasks, services, sweeper, tasks, shutdown_timeout })
     }

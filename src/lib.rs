@@ -9,7 +9,7 @@
 //! | 7 | [`http`] | routes, headers, problem+json; translates, decides nothing |
 //! | 6 | [`app`] | the one place where stores and services are built and stopped |
 //! | 5 | [`upload`], [`files`], [`ops`] | services: decide |
-//! | 4 | [`auth`] | who may: keys, tenants, the rules of open mode |
+//! | 4 | [`auth`], [`idempotency`] | who may: keys, tenants, the rules of open mode; what was answered, for requests that are repeated |
 //! | 3 | [`blob`], [`session`] | stores: bytes, and what is known of an upload on its way |
 //! | 2 | [`db`] | connections, statements, migrations |
 //! | 1 | [`config`], [`telemetry`], [`client`] | settings; logs, metrics, tasks; the HTTP client of the CLI |
@@ -30,6 +30,7 @@ pub mod config;
 pub mod db;
 pub mod files;
 pub mod http;
+pub mod idempotency;
 pub mod ops;
 pub mod session;
 pub mod telemetry;

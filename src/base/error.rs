@@ -209,6 +209,7 @@ codes! {
     ChunkConflict "chunk-conflict" Conflict "This chunk was accepted with other bytes";
     ChunkBusy "chunk-busy" Conflict "Another request is sending this chunk";
     UploadIncomplete "upload-incomplete" Conflict "Chunks are missing";
+    IdempotencyConflict "idempotency-conflict" Conflict "This `Idempotency-Key` is in use, or was used for another request";
     UploadFinalized "upload-finalized" Conflict "The upload is being finalized, or is a file already";
     UploadGone "upload-gone" Gone "The upload has ended";
     PreconditionFailed "precondition-failed" PreconditionFailed "A precondition does not hold";

@@ -107,7 +107,8 @@ impl Error {
         }
     }
 
-    /// Whether the same request may succeed later: no answer, 408, 429, 5xx, or another sender at the same chunk.
+    /// Whether the same request may succeed later: no answer, 408, 429, 5xx, another sender at the same chunk,
+    /// or the same request still on its way.
     pub fn passes(&self) -> bool {
         match self {
             Self::NoAnswer(_) => true,
@@ -115,6 +116,8 @@ impl Error {
                 matches!(problem.status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
                     || problem.status.is_server_error()
                     || problem.code == "chunk-busy"
+                    // The first request of the key is still being served: its answer will be ours.
+                    || (problem.code == "idempotency-conflict" && problem.retry_after.is_some())
             }
             _ => false,
         }

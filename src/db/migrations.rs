@@ -28,6 +28,7 @@ const STEPS: &[Step] = &[
     step!(2, "tenants, keys and audit", "0002_tenants_keys_audit.sql"),
     step!(3, "list files", "0003_list_files.sql"),
     step!(4, "tenant usage", "0004_tenant_usage.sql"),
+    step!(5, "idempotency keys", "0005_idempotency_keys.sql"),
 ];
 
 /// All there are, ascending.

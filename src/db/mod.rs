@@ -10,6 +10,7 @@ pub mod checkpoints;
 mod conn;
 mod error;
 pub mod files;
+pub mod idempotency_keys;
 pub mod inspect;
 mod job;
 pub mod keys;

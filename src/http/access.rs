@@ -46,7 +46,7 @@ async fn principal(state: &Services, request: &Parts) -> Result<Option<Principal
         Some(_) => {
             let client = request.extensions.get::<ClientAddress>().map(|client| client.0);
             client.map_or(Ok(()), |client| state.rates.admit_stranger(client))?;
-            let who = state.auth.authenticate(key(headers), tenant(headers)?).await.inspect_err(|error| {
+            let who = authenticate(state, headers).await.inspect_err(|error| {
                 if let (Some(client), Code::Unauthenticated) = (client, error.code()) {
                     state.rates.count_stranger(client);
                 }
@@ -55,6 +55,11 @@ async fn principal(state: &Services, request: &Parts) -> Result<Option<Principal
             Ok(Some(who))
         }
     }
+}
+
+/// Who it is that sent `headers`, as far as is known now: an answer that lasts asks again.
+pub(super) async fn authenticate(state: &Services, headers: &HeaderMap) -> Result<Principal> {
+    state.auth.authenticate(key(headers), tenant(headers)?).await
 }
 
 /// The values of a header; one that is no text is empty, and so fits nowhere.

@@ -81,10 +81,7 @@ pub(super) async fn collect(body: Body, limit: usize) -> Result<Vec<u8>> {
     let mut body = std::pin::pin!(stream(body));
     let mut all = Vec::new();
     while let Some(frame) = body.next().await {
-        let frame = frame.map_err(|error| match error {
-            StreamError::TimedOut => Error::new(Code::RequestTimeout, "the body stopped coming"),
-            _ => Error::new(Code::InvalidRequest, "the body broke off").caused_by(error),
-        })?;
+        let frame = frame.map_err(broken_off)?;
         if all.len() + frame.len() > limit {
             let detail = format!("the body has more than {limit} bytes, the most that is taken here");
             return Err(Error::new(Code::InvalidRequest, detail));
@@ -92,6 +89,14 @@ pub(super) async fn collect(body: Body, limit: usize) -> Result<Vec<u8>> {
         all.extend_from_slice(&frame);
     }
     Ok(all)
+}
+
+/// What to tell a client whose body was to be read to its end.
+pub(super) fn broken_off(error: StreamError) -> Error {
+    match error {
+        StreamError::TimedOut => Error::new(Code::RequestTimeout, "the body stopped coming"),
+        _ => Error::new(Code::InvalidRequest, "the body broke off").caused_by(error),
+    }
 }
 
 /// See [`guard`].

@@ -9,13 +9,14 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::access;
 use super::extract::{Path, Who};
 use super::files::FileView;
 use super::openapi::requests::UploadPath;
 use super::problem::Answer;
+use super::reply::text;
 use super::upload_view::UploadView;
 use crate::app::Services;
 use crate::base::Code::{Overloaded, UploadGone, UploadNotFound};
@@ -58,9 +59,11 @@ pub(super) async fn watch(
     if headers.get(LAST_EVENT_ID).is_some_and(|last| last == COMPLETED) {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let rendered = stream::unfold((events, state), |(mut events, state)| async move {
+    let rendered = stream::unfold((events, state, headers), |(mut events, state, headers)| async move {
         let event = events.next().await?;
-        Some((Ok::<_, Infallible>(render(&state, &event)), (events, state)))
+        // The key may have been revoked since: then nothing more is told.
+        access::authenticate(&state, &headers).await.ok()?;
+        Some((Ok::<_, Infallible>(render(&state, &event)), (events, state, headers)))
     });
     Ok(event_stream(Sse::new(rendered).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))))
 }
@@ -92,9 +95,4 @@ fn failure(error: &Error) -> Map<String, Value> {
     members.insert("code".to_owned(), error.code().as_str().into());
     members.insert("detail".to_owned(), error.detail().into());
     members
-}
-
-/// JSON has no line breaks of its own, so that it is one `data:` line.
-fn text(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("INVARIANT: our views have string keys and no failing parts")
 }

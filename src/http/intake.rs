@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::response::IntoResponse;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -12,11 +12,14 @@ use super::extract::{Bytes, Query, Who};
 use super::fields::{Params, invalid};
 use super::files::FileView;
 use super::form::{FilePart, Form};
-use super::openapi::requests::{DigestHeaders, FormBody};
+use super::idempotency::Once;
+use super::openapi::requests::{DigestHeaders, FormBody, IdempotencyHeader};
 use super::problem::Answer;
-use super::reply::json;
+use super::reply::{Created, text};
 use crate::app::Services;
-use crate::base::Code::{ChecksumMismatch, FileTooLarge, InvalidDigest, QuotaExceeded, StorageFull};
+use crate::base::Code::{
+    ChecksumMismatch, FileTooLarge, IdempotencyConflict, InvalidDigest, QuotaExceeded, StorageFull,
+};
 use crate::base::metadata::Metadata;
 use crate::base::{Code, Error, Result};
 use crate::files::File;
@@ -34,59 +37,76 @@ use crate::upload::{Batch, NewFile};
     post, path = "/api/files", operation_id = "create_file", tag = "files",
     params(
         ("filename" = Option<String>, Query, description = "A label, not a path. Not for a form; else required."),
-        DigestHeaders,
+        DigestHeaders, IdempotencyHeader,
     ),
     request_body(
         content(([u8] = "application/octet-stream"), (FormBody = "multipart/form-data")),
         description = "The file's bytes, or a form with files.",
     ),
-    responses((status = 201, description = "The file; for a form all of them.", body = Created, headers(
+    responses((status = 201, description = "The file; for a form all of them.", body = CreatedView, headers(
         ("Location" = String, description = "The path of the file; not for a form."),
     ))),
-    extensions(("x-problems" = json!([InvalidDigest, FileTooLarge, QuotaExceeded, ChecksumMismatch, StorageFull]))),
+    extensions(("x-problems" = json!([
+        InvalidDigest, FileTooLarge, QuotaExceeded, ChecksumMismatch, StorageFull, IdempotencyConflict,
+    ]))),
 )]
 pub(super) async fn create(
     State(state): State<Arc<Services>>,
     Who(who): Who,
+    once: Once,
     Query(params): Query,
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer {
     let batch = state.uploads.batch(&who)?;
-    if let Some(boundary) = Form::boundary(&headers) {
-        params.finish()?;
-        let files = take_form(batch, &boundary?, body).await?;
-        let items = files.iter().map(|file| FileView::of(&state, file)).collect();
-        return Ok((StatusCode::CREATED, json(&Created::Form { items })).into_response());
-    }
-    let file = take_raw(batch, params, &headers, body).await?;
-    let location = [(header::LOCATION, format!("/api/files/{}", file.id))];
-    let created = Created::Raw(Box::new(FileView::of(&state, &file)));
-    Ok((StatusCode::CREATED, location, json(&created)).into_response())
+    let (batch, answer): (Batch, Show) = match Form::boundary(&headers) {
+        Some(boundary) => {
+            params.finish()?;
+            (take_form(batch, &boundary?, body).await?, form_answer)
+        }
+        None => (take_raw(batch, params, &headers, body).await?, raw_answer),
+    };
+    let view = move |files: &[File]| answer(&state, files);
+    let files = batch.publish(once.keeping(view.clone())).await?;
+    Ok(view(&files).into_response())
 }
 
 /// What was created, as JSON.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
-enum Created<'a> {
+#[schema(as = Created)]
+enum CreatedView<'a> {
     /// By a raw body.
     Raw(Box<FileView<'a>>),
     /// By a form, in its order.
     Form { items: Vec<FileView<'a>> },
 }
 
-async fn take_raw(mut batch: Batch, mut params: Params, headers: &HeaderMap, body: Bytes) -> Result<File> {
+/// How files are shown.
+type Show = fn(&Services, &[File]) -> Created;
+
+/// A raw body is one file.
+fn raw_answer(state: &Services, files: &[File]) -> Created {
+    let view = CreatedView::Raw(Box::new(FileView::of(state, &files[0])));
+    Created::at(format!("/api/files/{}", files[0].id), &view)
+}
+
+fn form_answer(state: &Services, files: &[File]) -> Created {
+    let items = files.iter().map(|file| FileView::of(state, file)).collect();
+    Created { location: None, body: text(&CreatedView::Form { items }) }
+}
+
+async fn take_raw(mut batch: Batch, mut params: Params, headers: &HeaderMap, body: Bytes) -> Result<Batch> {
     let filename = params.one("filename")?.ok_or_else(|| invalid("filename", &"is required"))?;
     let metadata = Metadata::new(params.pairs("metadata.")?)?;
     params.finish()?;
     let Bytes { announced, declared, stream } = body;
     let content_type = claimed_type(headers)?;
     batch.add(NewFile { filename, content_type, metadata, announced, declared, body: stream }).await?;
-    let created = batch.publish().await?.pop();
-    created.ok_or_else(|| Error::internal("the file was lost", "a batch of one published none"))
+    Ok(batch)
 }
 
-async fn take_form(mut batch: Batch, boundary: &str, body: Bytes) -> Result<Vec<File>> {
+async fn take_form(mut batch: Batch, boundary: &str, body: Bytes) -> Result<Batch> {
     if !body.declared.is_empty() {
         let detail = "a digest of a whole form is not taken: declare each file's in the head of its part";
         return Err(Error::new(InvalidDigest, detail));
@@ -99,7 +119,7 @@ async fn take_form(mut batch: Batch, boundary: &str, body: Bytes) -> Result<Vec<
             return Err(form.fault().unwrap_or(error));
         }
     }
-    batch.publish().await
+    Ok(batch)
 }
 
 /// What the client says the bytes are. A form's type is no claim: curl sends it with `--data-binary` by itself.

@@ -17,6 +17,7 @@ mod fixed;
 mod form;
 mod health;
 mod host;
+mod idempotency;
 mod intake;
 mod layers;
 mod multipart;
@@ -74,6 +75,7 @@ fn router(state: Arc<Services>) -> Router {
         .method_not_allowed_fallback(other_method)
         // Bodies have limits of their own: a chunk's size, a JSON document's.
         .layer(DefaultBodyLimit::disable())
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&state), idempotency::around))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&state), access::admit))
         .layer(CatchPanicLayer::custom(layers::panicked))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&state), layers::around))

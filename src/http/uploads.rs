@@ -8,22 +8,24 @@ use axum::response::IntoResponse;
 
 use super::extract::{Bytes, Json, Path, Path2, Query, Who};
 use super::files::FileView;
+use super::idempotency::Once;
 use super::openapi::requests::{
-    ChunkPath, DigestHeaders, Finalize as FinalizeBody, NewUpload as NewUploadBody, PageQuery, UploadPath,
+    ChunkPath, DigestHeaders, Finalize as FinalizeBody, IdempotencyHeader, NewUpload as NewUploadBody,
+    PageQuery, UploadPath,
 };
 use super::problem::Answer;
-use super::reply::json;
+use super::reply::{Created, json};
 use super::upload_view::{ReceiptView, UploadPage, UploadView};
 use crate::app::Services;
 use crate::base::Code::{
     ChecksumMismatch, ChunkBusy, ChunkConflict, ChunkOutOfRange, ChunkSizeMismatch, FileTooLarge,
-    InvalidDigest, QuotaExceeded, StorageFull, TooManyUploads, UploadFinalized, UploadGone, UploadIncomplete,
-    UploadNotFound,
+    IdempotencyConflict, InvalidDigest, QuotaExceeded, StorageFull, TooManyUploads, UploadFinalized,
+    UploadGone, UploadIncomplete, UploadNotFound,
 };
 use crate::base::metadata::Metadata;
 use crate::base::page::Limit;
 use crate::base::{ChunkIndex, UploadId};
-use crate::upload::{ChunkIn, Finalized, NewUpload, OnRepeat, UploadFilter};
+use crate::upload::{ChunkIn, Finalized, NewUpload, OnRepeat, Status, UploadFilter};
 
 /// Seconds: whoever asks again waits with us, not before the door.
 const FINALIZE_RETRY_AFTER: &str = "1";
@@ -33,17 +35,21 @@ const FINALIZE_RETRY_AFTER: &str = "1";
 /// The server decides the size of the chunks: the wish counts, within what it can do.
 #[utoipa::path(
     post, path = "/api/uploads", operation_id = "create_upload", tag = "uploads",
+    params(IdempotencyHeader),
     request_body = NewUploadBody,
     responses(
         (status = 201, description = "The upload.", body = UploadView, headers(
             ("Location" = String, description = "`/api/uploads/{id}`"),
         )),
     ),
-    extensions(("x-problems" = json!([FileTooLarge, InvalidDigest, QuotaExceeded, StorageFull, TooManyUploads]))),
+    extensions(("x-problems" = json!([
+        FileTooLarge, IdempotencyConflict, InvalidDigest, QuotaExceeded, StorageFull, TooManyUploads,
+    ]))),
 )]
 pub(super) async fn create(
     State(state): State<Arc<Services>>,
     Who(who): Who,
+    once: Once,
     Json(mut fields): Json,
 ) -> Answer {
     let (filename, total_size) = (fields.string("filename"), fields.number("total_size"));
@@ -56,9 +62,12 @@ pub(super) async fn create(
         metadata: Metadata::new(fields.strings("metadata"))?,
     };
     fields.finish()?;
-    let status = state.uploads.create(&who, new).await?;
-    let location = [(header::LOCATION, format!("/api/uploads/{}", status.upload.id))];
-    Ok((StatusCode::CREATED, location, json(&UploadView::of(&state, &status))).into_response())
+    let view = |status: &Status| {
+        let location = format!("/api/uploads/{}", status.upload.id);
+        Created::at(location, &UploadView::of(&state, status))
+    };
+    let status = state.uploads.create(&who, new, once.keeping(view)).await?;
+    Ok(view(&status).into_response())
 }
 
 /// Send a chunk

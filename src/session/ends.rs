@@ -9,6 +9,7 @@ use super::Sessions;
 use crate::base::digest::Checksum;
 use crate::base::{Result, TenantId, Timestamp, UploadId};
 use crate::db::files::{self, File};
+use crate::db::idempotency_keys::{self, Answered};
 use crate::db::uploads::{self, EndOutcome, EndState, FinishClaim, Upload};
 use crate::db::usage::Limits;
 use crate::db::{Commit, Urgency, parts};
@@ -95,21 +96,31 @@ impl Sessions {
         completed
     }
 
-    /// Adds files that came without a session, in one transaction, if their tenant stays within `limits`: from here on
-    /// they are visible. Answers only when that is certain.
+    /// Adds files that came without a session and keeps what was `answered`, in one transaction, if their tenant stays
+    /// within `limits`: from here on they are visible. Answers only when that is certain.
     ///
     /// # Errors
-    /// `Unavailable` when the connection broke: it may have happened. Else nothing has. `QuotaExceeded`.
-    pub async fn publish(&self, files: &[File], commit: Commit, limits: Limits) -> Result<()> {
+    /// `Unavailable` when the connection broke: it may have happened. Else nothing has. `QuotaExceeded`,
+    /// `IdempotencyConflict`.
+    pub async fn publish(
+        &self,
+        files: &[File],
+        answered: Option<Answered>,
+        commit: Commit,
+        limits: Limits,
+    ) -> Result<()> {
         let files = files.to_vec();
         self.db
             .write_to_the_end(Urgency::Normal, commit, move |c| {
-                let files = files.clone();
+                let (files, answered) = (files.clone(), answered.clone());
                 Box::pin(async move {
                     for file in &files {
                         files::insert(c, file, &limits).await?.require(&limits)?;
                     }
-                    Ok(())
+                    match &answered {
+                        Some(answered) => idempotency_keys::insert(c, answered).await,
+                        None => Ok(()),
+                    }
                 })
             })
             .await

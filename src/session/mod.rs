@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::base::{ChunkIndex, Error, Result, TenantId, Timestamp, UploadId};
 use crate::db::checkpoints::{self, Checkpoint};
+use crate::db::idempotency_keys::{self, Answered};
 use crate::db::parts::{self, Receipt, Recorded, Withdrawn};
 use crate::db::uploads::{self, Upload, UploadFilter};
 use crate::db::usage::{Admission, Limits};
@@ -63,16 +64,22 @@ impl Sessions {
         self.boot
     }
 
-    /// Opens a session, if its tenant stays within `limits`. `room` is what the store will still take, if it
+    /// Opens a session and keeps what was `answered`, if its tenant stays within `limits`. `room` is what the store will still take, if it
     /// knows: what open sessions have been promised is taken off it, in the same transaction.
     ///
     /// # Errors
-    /// `StorageFull` if the file does not fit beside what was promised to others.
-    pub async fn create(&self, upload: Upload, room: Option<u64>, limits: Limits) -> Result<Admission> {
+    /// `StorageFull` if the file does not fit beside what was promised to others; `IdempotencyConflict`.
+    pub async fn create(
+        &self,
+        upload: Upload,
+        answered: Option<Answered>,
+        room: Option<u64>,
+        limits: Limits,
+    ) -> Result<Admission> {
         let store = self.store.clone();
         self.db
             .write(Urgency::Normal, move |c| {
-                let (upload, store) = (upload.clone(), store.clone());
+                let (upload, answered, store) = (upload.clone(), answered.clone(), store.clone());
                 Box::pin(async move {
                     if let Some(room) = room {
                         let reserved = uploads::reserved_bytes(c, &store).await?;
@@ -80,7 +87,11 @@ impl Sessions {
                             return Err(no_room(upload.total_size));
                         }
                     }
-                    uploads::insert(c, &upload, &limits).await
+                    let admission = uploads::insert(c, &upload, &limits).await?;
+                    if let (Admission::Granted, Some(answered)) = (admission, &answered) {
+                        idempotency_keys::insert(c, answered).await?;
+                    }
+                    Ok(admission)
                 })
             })
             .await

@@ -43,8 +43,9 @@ pub use crate::db::uploads::{Protocol, Upload, UploadFilter, UploadState};
 
 use crate::db::uploads::{EndOutcome, EndState};
 use crate::files::{File, FileService};
+use crate::idempotency::Answered;
 use crate::session::Sessions;
-use crate::telemetry::{Tasks, metrics};
+use crate::telemetry::{Tasks, failpoint, metrics};
 
 /// At most this many ranges of missing chunks are told at once; the next look tells the next ones.
 pub const MISSING_RANGES_MAX: usize = 1_000;
@@ -152,11 +153,17 @@ impl UploadService {
     }
 
     /// Begins an upload. The server decides the size of the chunks; nothing is stored yet.
+    /// What `keep` makes of the upload is kept with it, or neither is.
     ///
     /// # Errors
     /// `InvalidRequest`, `FileTooLarge` `{ max_bytes }`, `QuotaExceeded` `{ limit_bytes, used_bytes }`,
     /// `TooManyUploads` `{ open, max }`, `StorageFull`.
-    pub async fn create(&self, who: &Principal, new: NewUpload) -> Result<Status> {
+    pub async fn create(
+        &self,
+        who: &Principal,
+        new: NewUpload,
+        keep: impl Fn(&Status) -> Option<Answered>,
+    ) -> Result<Status> {
         who.require(Scope::Write)?;
         metadata::check_filename(&new.filename)?;
         if let Some(content_type) = &new.content_type {
@@ -207,12 +214,16 @@ impl UploadService {
         };
         let quota = self.files.quota();
         let limits = quota.limits_beside_incoming(who.tenant());
-        self.sessions.create(upload.clone(), room, limits).await?.require(&quota.limits())?;
+        let missing = gaps(&[], upload.chunk_count, MISSING_RANGES_MAX);
+        let status = Status { upload, missing, offset: 0, progress: None, file: None };
+        failpoint::hit("create.before_commit");
+        let created = self.sessions.create(status.upload.clone(), keep(&status), room, limits).await?;
+        created.require(&quota.limits())?;
+        failpoint::hit("create.after_commit");
         self.vouched.add(id);
         self.fronts.begin(id);
         metrics::upload("created");
-        let missing = gaps(&[], upload.chunk_count, MISSING_RANGES_MAX);
-        Ok(Status { upload, missing, offset: 0, progress: None, file: None })
+        Ok(status)
     }
 
     /// The upload, with what is missing.

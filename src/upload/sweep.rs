@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::UploadService;
 use crate::base::{Principal, Result, Timestamp};
 use crate::db::uploads::{EndOutcome, EndState, Upload};
+use crate::idempotency::Idempotency;
 use crate::telemetry::{failpoint, metrics};
 
 /// At most this many uploads are ended in one round.
@@ -27,6 +28,7 @@ const GRACE_AFTER_JUMP: Duration = Duration::from_hours(1);
 #[derive(Debug)]
 pub struct Sweeper {
     uploads: Arc<UploadService>,
+    idempotency: Idempotency,
     watch: Mutex<Watch>,
 }
 
@@ -38,9 +40,9 @@ struct Watch {
 }
 
 impl Sweeper {
-    /// A sweeper of everything that `uploads` stores.
-    pub fn new(uploads: Arc<UploadService>) -> Self {
-        Self { uploads, watch: Mutex::default() }
+    /// A sweeper of everything that `uploads` stores, and of answers that are kept.
+    pub fn new(uploads: Arc<UploadService>, idempotency: Idempotency) -> Self {
+        Self { uploads, idempotency, watch: Mutex::default() }
     }
 
     /// One round: finishes what was left half-finished, expires what is over, removes what both left behind.
@@ -70,6 +72,7 @@ impl Sweeper {
         while uploads.sessions.forget_receipts(ROWS_AT_ONCE).await? > 0
             && !uploads.tasks.stopping().is_cancelled()
         {}
+        self.idempotency.forget_expired().await?;
         uploads.files.purge(now).await
     }
 

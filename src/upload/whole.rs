@@ -22,6 +22,7 @@ use crate::blob::{BlobError, BlobErrorKind, BlobKey, Length};
 use crate::config::{ChecksumPolicy, Durability};
 use crate::db::Commit;
 use crate::files::{File, Incoming};
+use crate::idempotency::Answered;
 use crate::telemetry::{failpoint, metrics};
 
 /// Whoever waits for the commit longer than this is told that the database is away; it may still come.
@@ -143,15 +144,18 @@ impl Batch {
         }
     }
 
-    /// Makes all files visible, in one transaction. Goes on when the client leaves.
+    /// Makes all files visible, in one transaction, and keeps what `keep` makes of them. Goes on when the client leaves.
     ///
     /// # Errors
     /// `QuotaExceeded` `{ limit_bytes, used_bytes }`; `Unavailable` when the database does not answer: it may still
     /// happen.
-    pub async fn publish(self) -> Result<Vec<File>> {
+    pub async fn publish(
+        self,
+        keep: impl Fn(&[File]) -> Option<Answered> + Send + 'static,
+    ) -> Result<Vec<File>> {
         let tasks = self.service.tasks.clone();
         // On its own: whoever gives up waiting must not take back what is about to be seen.
-        let publishing = tasks.spawn("publish files", self.commit());
+        let publishing = tasks.spawn("publish files", self.commit(keep));
         match tokio::time::timeout(COMMIT_WAIT_MAX, publishing).await {
             Ok(joined) => joined.map_err(|error| Error::internal("publishing broke off", error))?,
             Err(elapsed) => Err(Error::unavailable(
@@ -161,7 +165,7 @@ impl Batch {
         }
     }
 
-    async fn commit(mut self) -> Result<Vec<File>> {
+    async fn commit(mut self, keep: impl Fn(&[File]) -> Option<Answered> + Send) -> Result<Vec<File>> {
         let service = Arc::clone(&self.service);
         failpoint::hit("files.before_keep");
         service.store.keep(&self.staged).await?;
@@ -175,7 +179,9 @@ impl Batch {
             (file.created_at, file.updated_at) = (now, now);
         }
         let keys = std::mem::take(&mut self.staged);
-        if let Err(error) = service.sessions.publish(&files, commit, service.files.quota().limits()).await {
+        if let Err(error) =
+            service.sessions.publish(&files, keep(&files), commit, service.files.quota().limits()).await
+        {
             if error.code() != Code::Unavailable {
                 self.staged = keys; // nothing was changed: they go with this value
             }

@@ -138,7 +138,7 @@ impl World {
             checksum: None,
             metadata: Metadata::default(),
         };
-        let id = life.runtime.block_on(life.uploads.create(&who(), new)).unwrap().upload.id;
+        let id = life.runtime.block_on(life.uploads.create(&who(), new, |_| None)).unwrap().upload.id;
         Self { folder, policy, boot, life: Some(life), id, accepted: [None; CHUNKS], finished: false }
     }
 

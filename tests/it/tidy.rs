@@ -15,6 +15,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("files", 5),
     ("ops", 5),
     ("auth", 4),
+    ("idempotency", 4),
     ("blob", 3),
     ("session", 3),
     ("db", 2),

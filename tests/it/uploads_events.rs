@@ -156,3 +156,32 @@ async fn a_change_without_a_signal_is_seen_in_a_while() {
     app.delete(&upload.path).await.expect(204);
     events.expect("failed").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_tenant_watches_and_only_while_its_key_holds() {
+    let app = TestApp::builder().keys().start().await;
+    for tenant in ["acme", "other"] {
+        app.tenant(tenant).await;
+    }
+    let (writer, reader) = (app.key("acme", "write").await, app.key("acme", "read").await);
+    app.act_as(&writer);
+    let upload = app.upload_of_chunks(3).await;
+    let with = |key: &str| format!("Bearer {key}");
+    let foreign = with(&app.key("other", "admin").await);
+    let refused = app.watch(&upload.path, &[("authorization", &foreign)]).await.err().unwrap();
+    refused.problem(404, "upload-not-found");
+    app.watch(&upload.path, &[]).await.err().unwrap().problem(401, "unauthenticated");
+
+    let mut kept = app.watch(&upload.path, &[("authorization", &with(&writer))]).await.unwrap();
+    let mut revoked = app.watch(&upload.path, &[("authorization", &with(&reader))]).await.unwrap();
+    kept.expect("progress").await;
+    revoked.expect("progress").await;
+    app.number_in_database("UPDATE cifra_keys SET revoked_at = 1 WHERE scopes = 'read' RETURNING 1").await;
+    until("the revocation is known", async || {
+        (app.get_with(&upload.path, &[("authorization", &with(&reader))]).await.status == 401).then_some(())
+    })
+    .await;
+    app.put_chunk(&upload, 0).await.expect(200);
+    kept.expect("progress").await;
+    assert_eq!(revoked.next().await, None);
+}

@@ -110,6 +110,16 @@ pub(in crate::http) struct PageQuery {
     cursor: Option<String>,
 }
 
+/// The name of a request that may be sent again.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(in crate::http) struct IdempotencyHeader {
+    /// The request's name, made up by the client: sent again within 24 h with the same name, it gets the same answer
+    /// and does nothing. What was refused can be corrected under its name.
+    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255, pattern = "^[!-~]*$")]
+    idempotency_key: Option<String>,
+}
+
 /// Digests that a body of bytes must have; every one that is sent is verified.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]

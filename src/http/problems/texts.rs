@@ -109,6 +109,10 @@ texts! {
         "Send those that `missing` lists, then finalize again."
         [Member::always("missing", Kind::Ranges, "The missing chunks, at most 1,000 ranges of them."),
          Member::always("missing_count", Kind::Count, "How many are missing.")];
+    IdempotencyConflict:
+        "The `Idempotency-Key` belongs to another request, or to this one, which is still being served."
+        "Within 24 hours the key came with another path, query, type or body; or before its first request was answered."
+        "With `Retry-After`, ask again: the answer will be that of the first. Without, take a new key.";
     UploadFinalized:
         "The upload takes no more changes: it is being finalized, or has become a file."
         "A chunk or an abort came after finalize."

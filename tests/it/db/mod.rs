@@ -5,6 +5,7 @@ mod engines;
 mod files;
 mod files_change;
 mod files_list;
+mod idempotency_keys;
 mod journal;
 mod lists;
 mod postgres;

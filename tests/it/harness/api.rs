@@ -84,6 +84,17 @@ impl Api {
         created.json["id"].as_str().unwrap().to_owned()
     }
 
+    /// Creates `a.bin` in one request, under a key.
+    pub(crate) async fn create_file_once(&self, key: &str, bytes: &[u8]) -> Result {
+        let request = self.request(Method::POST, "/api/files?filename=a.bin");
+        answer(request.body(bytes.to_vec()).header("Idempotency-Key", key)).await
+    }
+
+    /// Begins an upload, under a key.
+    pub(crate) async fn create_once(&self, key: &str, wanted: &Value) -> Result {
+        answer(self.request(Method::POST, "/api/uploads").header("Idempotency-Key", key).json(wanted)).await
+    }
+
     /// Sends a chunk, with its CRC declared.
     pub(crate) async fn put(&self, id: &str, index: usize, bytes: &[u8]) -> Result {
         answer(self.chunk(id, index, "").body(bytes.to_vec()).header(CRC_HEADER, crc_of(bytes))).await
