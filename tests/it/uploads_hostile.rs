@@ -71,7 +71,7 @@ async fn an_id_is_an_id_on_every_route_of_uploads() {
         format!("{id}%0d%0aX-Evil:1"),
         format!("{id}%20"),
         format!("%20{id}"),
-        format!("{{{id}}}"),
+        format!("%7B{id}%7D"),
         format!("urn:uuid:{id}"),
         id.to_uppercase(),
         id.replace('-', ""),
