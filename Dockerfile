@@ -28,7 +28,7 @@ RUN apt-get update \
 COPY --from=build /usr/local/bin/cifra /usr/local/bin/cifra
 ENV CIFRA__SERVER__LISTEN=0.0.0.0:8080 \
     CIFRA__SERVER__DATA_DIR=/data \
-    CIFRA__AUTH__ALLOW_OPEN_NETWORK=true
+    CIFRA__AUTH__MODE=keys
 # By number, so that Kubernetes' runAsNonRoot can tell.
 USER 10001:10001
 WORKDIR /data
