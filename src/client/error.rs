@@ -177,6 +177,17 @@ impl fmt::Display for Error {
                 "{problem}: the file changed since the upload began, or another program sends to the same \
                  upload; --fresh starts over"
             ),
+            Self::Problem(problem) if problem.status == StatusCode::UNAUTHORIZED => write!(
+                f,
+                "{problem}: set CIFRA_API_KEY, or CIFRA_API_KEY_FILE, to a key of this server; its operator makes one \
+                 with `cifra key create`"
+            ),
+            Self::Problem(problem) if problem.status == StatusCode::FORBIDDEN => {
+                write!(
+                    f,
+                    "{problem}: ask the server's operator for what is missing, or use another CIFRA_API_KEY"
+                )
+            }
             Self::Problem(problem) => problem.fmt(f),
             Self::NoAnswer(why) => write!(f, "the server does not answer: {why}"),
             Self::GaveUp { after, last } if after.is_zero() => last.fmt(f),
