@@ -93,8 +93,9 @@ impl App {
         remove_strays(&db, &store, name).await?;
         settle_unrevealed(&db, &store).await?;
 
-        let auth = AuthService::new(db.clone(), Arc::clone(&clock), config);
+        let auth = AuthService::new(db.clone(), Arc::clone(&clock), tasks.clone(), config);
         auth.prepare(config).await?;
+        let auth = Arc::new(auth);
         let sessions = Sessions::new(db.clone(), name, boot_id());
         sessions.break_finish_claims(clock.now()).await?;
         let parts: Arc<dyn PartStore> = Arc::clone(&store) as _;
@@ -114,7 +115,7 @@ impl App {
             files,
             rates: Rates::new(config.limits.requests_per_second, clock),
             limits: config.limits.clone(),
-            auth: Arc::new(auth),
+            auth: Arc::clone(&auth),
             idempotency: idempotency.clone(),
             ops: Ops::new(db.clone(), store),
             tasks: tasks.clone(),
@@ -125,7 +126,7 @@ impl App {
                 .as_ref()
                 .map_or_else(String::new, |url| url.as_str().to_owned()),
         };
-        let sweeper = Arc::new(Sweeper::new(uploads, idempotency));
+        let sweeper = Arc::new(Sweeper::new(uploads, idempotency, auth));
         let (services, shutdown_timeout) = (Arc::new(services), config.server.shutdown_timeout);
         Ok(Self { db, db_tasks, services, sweeper, tasks, shutdown_timeout })
     }
@@ -172,6 +173,37 @@ impl App {
             db_tasks.finish(DATABASE_WAIT_MAX).await
         });
         closed.await.unwrap_or(false) && ended
+    }
+}
+
+/// Tenants and keys alone, for commands on this machine: beside a service that runs, or before its first start.
+#[derive(Debug)]
+pub struct Accounts {
+    /// What the commands work with.
+    pub auth: AuthService,
+    db: Db,
+    tasks: Tasks,
+}
+
+impl Accounts {
+    /// Opens the database, which is made if it is not there.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words for its operator.
+    pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Self> {
+        let tasks = Tasks::default();
+        let DatabaseUrl::Sqlite(file) = &config.database.url;
+        let db = Db::connect(&db::DatabaseUrl::Sqlite(file.clone()), &db_options(config), &tasks).await?;
+        db.migrate().await?;
+        let auth = AuthService::new(db.clone(), clock, tasks.clone(), config);
+        auth.prepare_default_tenant().await?;
+        Ok(Self { auth, db, tasks })
+    }
+
+    /// Writes what is to be written, and closes the database.
+    pub async fn close(self) {
+        self.db.close().await;
+        self.tasks.finish(DATABASE_WAIT_MAX).await;
     }
 }
 

@@ -2,7 +2,8 @@
 -- Times are microseconds since 1970 (UTC).
 
 CREATE TABLE cifra_tenants (
-    id TEXT NOT NULL PRIMARY KEY,
+    -- Listed by id, in the same order on both engines.
+    id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     created_at BIGINT NOT NULL
 );
 

@@ -30,13 +30,7 @@ impl AuthService {
     /// # Errors
     /// `Internal` for an unusable key or key file, in words for the operator.
     pub async fn prepare(&self, config: &Config) -> Result<()> {
-        let default = Tenant { id: TenantId::default_tenant(), created_at: self.clock.now() };
-        self.db
-            .write(Urgency::Normal, move |c| {
-                let default = default.clone();
-                Box::pin(async move { tenants::insert(c, &default).await })
-            })
-            .await?;
+        self.prepare_default_tenant().await?;
         if self.open.is_some() {
             if config.auth.admin_key.is_some() {
                 tracing::warn!(
@@ -61,6 +55,16 @@ impl AuthService {
             );
         }
         Ok(())
+    }
+
+    /// Makes sure that the tenant is there in which everybody acts who names none.
+    pub async fn prepare_default_tenant(&self) -> Result<()> {
+        let default = Tenant { id: TenantId::default_tenant(), created_at: self.clock.now() };
+        let made = self.db.write(Urgency::Normal, move |c| {
+            let default = default.clone();
+            Box::pin(async move { tenants::insert(c, &default).await })
+        });
+        made.await.map(drop)
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::base::{KeyId, TenantId};
+use crate::base::{KeyId, TenantId, Timestamp};
 use crate::db::keys::Key;
 
 /// The promise is that a revoked key is refused within a second; the rest of it is for a request on its way.
@@ -20,6 +20,7 @@ const KEYS_MAX: usize = 10_000;
 pub(super) struct Known {
     keys: Mutex<HashMap<KeyId, (Arc<Key>, Duration)>>,
     tenants: RwLock<HashSet<TenantId>>,
+    used: Mutex<HashMap<KeyId, Timestamp>>,
 }
 
 impl Known {
@@ -43,6 +44,19 @@ impl Known {
     /// The next request reads it again.
     pub(super) fn forget_key(&self, id: KeyId) {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
+    /// Whether the use of a key is worth noting: none was within [`super::USE_EVERY`]. From here on one was.
+    pub(super) fn is_new_use(&self, id: KeyId, now: Timestamp) -> bool {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if used.get(&id).is_some_and(|at| now.since(*at) < super::USE_EVERY) {
+            return false;
+        }
+        if used.len() >= KEYS_MAX {
+            used.clear();
+        }
+        used.insert(id, now);
+        true
     }
 
     pub(super) fn is_tenant(&self, id: &TenantId) -> bool {

@@ -1,5 +1,7 @@
 //! Making and listing tenants and keys, taking keys back, reading the audit log.
 
+use std::time::Duration;
+
 use super::secret::{self, Hash};
 use super::{AuthService, KeyRecord, Noted, Tenant};
 use crate::base::principal::{Scope, Scopes};
@@ -10,15 +12,25 @@ use crate::db::{Urgency, keys, tenants};
 /// A name is for people; a longer one is none.
 const NAME_CHARS_MAX: usize = 100;
 
+/// Of a key that somebody made without saying what it may do.
+const USUAL_SCOPE: Scope = Scope::Write;
+/// How long a key may be good for, if it is to end.
+const LIFE_MIN: Duration = Duration::from_secs(1);
+const LIFE_MAX: Duration = Duration::from_hours(24 * 36_500);
+/// At most this many entries are dropped in one transaction, so that no receipt waits for long.
+const ENTRIES_AT_ONCE: u32 = 2_000;
+
 /// What a new key is to be.
 #[derive(Debug, Clone)]
 pub struct NewKey {
     /// For people.
     pub name: String,
-    /// What it allows in the tenant of who asks for it; `None`: an operator's key.
+    /// What it allows in the tenant of who asks for it; `None`: to read and write, or everything for an operator.
     pub scopes: Option<Scopes>,
-    /// When it ends; `None`: when it is revoked.
-    pub expires_at: Option<Timestamp>,
+    /// An operator's, of no tenant.
+    pub operator: bool,
+    /// For how long it is good; `None`: until it is revoked.
+    pub expires_in: Option<Duration>,
 }
 
 /// A new key, with what nobody will see again.
@@ -78,21 +90,21 @@ impl AuthService {
     /// name that is none, for no scope and for an end that has passed.
     pub async fn create_key(&self, who: &Principal, new: NewKey) -> Result<Issued> {
         who.require(Scope::Admin)?;
-        if new.scopes.is_none() {
+        if new.operator {
             who.require_operator()?;
         }
+        check(&new)?;
         let now = self.clock.now();
-        check(&new, now)?;
         let id = KeyId::new(now);
         let key = secret::generate(id);
         let record = KeyRecord {
             id,
-            tenant: new.scopes.is_some().then(|| who.tenant().clone()),
+            tenant: (!new.operator).then(|| who.tenant().clone()),
             name: new.name,
-            scopes: new.scopes.unwrap_or(Scopes::ALL),
+            scopes: if new.operator { Scopes::ALL } else { new.scopes.unwrap_or(USUAL_SCOPE.into()) },
             sha256: Hash::of(key.expose()).bytes(),
             created_at: now,
-            expires_at: new.expires_at,
+            expires_at: new.expires_in.map(|time| now.plus(time)),
             revoked_at: None,
             last_used_at: None,
         };
@@ -180,19 +192,40 @@ impl AuthService {
             format!("{} {}", noted.created_at.as_micros(), noted.id)
         }))
     }
+
+    /// Drops what the audit log need not remember any more, in small transactions, until nothing is left to drop or
+    /// `stop` says so; answers how many entries.
+    pub async fn prune_audit(&self, stop: impl Fn() -> bool) -> Result<u64> {
+        let (before, mut all) = (self.clock.now().minus(self.retention), 0);
+        while !stop() {
+            let dropped = self.db.write(Urgency::Background, move |c| {
+                Box::pin(async move { audit::prune(c, before, ENTRIES_AT_ONCE).await })
+            });
+            let dropped = dropped.await?;
+            all += dropped;
+            if dropped == 0 {
+                break;
+            }
+        }
+        Ok(all)
+    }
 }
 
-fn check(new: &NewKey, now: Timestamp) -> Result<()> {
-    let wrong = |detail: &str| Err(Error::new(Code::InvalidRequest, detail.to_owned()));
-    let length = new.name.chars().count();
-    if !(1..=NAME_CHARS_MAX).contains(&length) || new.name.chars().any(char::is_control) {
-        return wrong("`name` must have 1 to 100 characters, and none that cannot be seen");
+fn check(new: &NewKey) -> Result<()> {
+    let wrong = |detail: &'static str| Err(Error::new(Code::InvalidRequest, detail));
+    if !(1..=NAME_CHARS_MAX).contains(&new.name.chars().count()) || new.name.chars().any(char::is_control) {
+        return wrong("`name` must have 1 to 100 characters, without control characters");
+    }
+    if new.operator && new.scopes.is_some() {
+        return wrong("an operator's key may do everything: leave `scopes` out");
     }
     if new.scopes.is_some_and(|scopes| scopes.iter().next().is_none()) {
         return wrong("`scopes` must name at least one of read, write and admin");
     }
-    if new.expires_at.is_some_and(|expires_at| expires_at <= now) {
-        return wrong("`expires_at` has passed");
+    if new.expires_in.is_some_and(|time| !(LIFE_MIN..=LIFE_MAX).contains(&time)) {
+        return wrong(
+            "a key is good for at least a second and at most 36500 days; leave its end out for no end",
+        );
     }
     Ok(())
 }

@@ -11,20 +11,25 @@ mod open;
 mod secret;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use self::known::Known;
 use self::open::OpenDoor;
 use self::secret::Hash;
 use crate::base::principal::Actor;
-use crate::base::{Clock, Code, Error, KeyId, Principal, Result, TenantId};
+use crate::base::{Clock, Code, Error, KeyId, Principal, Result, TenantId, Timestamp};
 use crate::config::{AuthMode, Config};
 use crate::db::keys::Key;
-use crate::db::{Db, keys, tenants};
+use crate::db::{Db, Urgency, keys, tenants};
+use crate::telemetry::Tasks;
 
 pub use self::manage::{Issued, NewKey};
 pub use crate::db::audit::Noted;
 pub use crate::db::keys::Key as KeyRecord;
 pub use crate::db::tenants::Tenant;
+
+/// How exactly a key's last use is known.
+const USE_EVERY: Duration = Duration::from_mins(1);
 
 /// See the module.
 #[derive(Debug)]
@@ -34,13 +39,17 @@ pub struct AuthService {
     /// `None`: callers need keys.
     open: Option<OpenDoor>,
     known: Known,
+    /// For how long the audit log remembers.
+    retention: Duration,
+    tasks: Tasks,
 }
 
 impl AuthService {
     /// A service on the tenants and keys in `db`; as strict as `config` says.
-    pub fn new(db: Db, clock: Arc<dyn Clock>, config: &Config) -> Self {
+    pub fn new(db: Db, clock: Arc<dyn Clock>, tasks: Tasks, config: &Config) -> Self {
         let open = (config.auth.mode == AuthMode::Open).then(|| OpenDoor::of(config));
-        Self { db, clock, open, known: Known::default() }
+        let (known, retention) = (Known::default(), config.audit.retention);
+        Self { db, clock, open, known, retention, tasks }
     }
 
     /// In open mode: refuses what a foreign web page makes a browser send, before anything else is looked at.
@@ -75,6 +84,7 @@ impl AuthService {
             row.revoked_at.is_none() && row.expires_at.is_none_or(|expires_at| now < expires_at)
         };
         let row = row.filter(|row| same && good(row)).ok_or_else(unauthenticated)?;
+        self.note_use(&row, now);
         let actor = Actor::Key { id, name: row.name.as_str().into() };
         match (&row.tenant, tenant) {
             (None, tenant) => Ok(Principal::operator(self.chosen(tenant).await?, actor)),
@@ -103,6 +113,30 @@ impl AuthService {
         }
         self.known.note_tenant(tenant.clone());
         Ok(tenant)
+    }
+
+    /// The command line acts as an operator in `tenant`, which must be there, or in `default`.
+    ///
+    /// # Errors
+    /// `TenantNotFound`.
+    pub async fn command_line(&self, tenant: Option<&TenantId>) -> Result<Principal> {
+        let tenant = self.chosen(tenant.map(TenantId::as_str)).await?;
+        Ok(Principal::operator(tenant, Actor::CommandLine))
+    }
+
+    /// Remembers that a key was used, once a minute at most: who cleans up wants to know. Nobody waits for it.
+    fn note_use(&self, key: &Key, now: Timestamp) {
+        let (id, noted) = (key.id, key.last_used_at);
+        if noted.is_some_and(|at| now.since(at) < USE_EVERY) || !self.known.is_new_use(id, now) {
+            return;
+        }
+        let db = self.db.clone();
+        self.tasks.spawn("note a key's use", async move {
+            let noted = db.write(Urgency::Background, move |c| Box::pin(keys::set_used(c, id, now)));
+            if let Err(error) = noted.await {
+                tracing::warn!(key.id = %id, %error, "the use of key {id} was not noted: {error}");
+            }
+        });
     }
 
     /// The row of a key, at most half a second old.

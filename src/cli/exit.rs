@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::output;
+use crate::base::error::Class;
 use crate::client::{self, Kind};
 
 /// The codes and the variables, as the help tells them.
@@ -19,7 +20,7 @@ Exit codes:
 Environment:
   CIFRA_SERVER        the server of upload, download, ls, info, rm and health
   CIFRA_API_KEY       the key for it; CIFRA_API_KEY_FILE names a file that has it
-  CIFRA_CONFIG        the configuration file of serve, config and health
+  CIFRA_CONFIG        the configuration file of serve, config, health, tenant and key
   CIFRA__SECTION__KEY overrides a key of that file";
 
 /// How a command ended.
@@ -72,6 +73,20 @@ impl Failure {
             output::complain(&self.message);
         }
         self.exit.into()
+    }
+}
+
+impl From<crate::base::Error> for Failure {
+    fn from(error: crate::base::Error) -> Self {
+        let exit = match error.code().class() {
+            Class::Invalid => Exit::Usage,
+            Class::NotFound | Class::Gone => Exit::NotFound,
+            Class::Unauthenticated | Class::Forbidden => Exit::Refused,
+            Class::Conflict | Class::PreconditionFailed => Exit::Conflict,
+            Class::Unavailable => Exit::Unavailable,
+            _ => Exit::Failed,
+        };
+        Self::new(exit, output::explain(&error))
     }
 }
 

@@ -11,12 +11,15 @@ mod exit;
 mod folder;
 mod health;
 mod info;
+mod key;
+mod local;
 mod ls;
 mod output;
 mod progress;
 mod remote;
 mod rm;
 mod serve;
+mod tenant;
 mod upload;
 
 #[cfg(test)]
@@ -52,6 +55,8 @@ enum Command {
     Health(health::Health),
     Config(config::ConfigCommand),
     Doctor(doctor::Doctor),
+    Tenant(tenant::TenantCommand),
+    Key(key::KeyCommand),
 }
 
 /// Where the configuration comes from.
@@ -100,5 +105,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Health(command) => command.run().await,
         Command::Config(command) => command.run(),
         Command::Doctor(command) => command.run().await,
+        Command::Tenant(command) => command.run().await,
+        Command::Key(command) => command.run().await,
     }
 }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde_json::Value;
 
 use super::exit::{Exit, Failure};
+use crate::base::Error;
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,4 +62,16 @@ pub(super) fn say(message: &str) {
 /// `text` without the control characters by which a foreign filename could steer the terminal.
 pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// An error of this machine with what lies behind it: for its operator, not for a client.
+pub(super) fn explain(error: &Error) -> String {
+    let mut text = error.detail().to_owned();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }

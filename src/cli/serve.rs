@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::ConfigFile;
 use super::exit::{Exit, Failure};
+use super::output;
 use crate::app::App;
 use crate::base::{Code, Error, Result, SystemClock};
 use crate::config::Loaded;
@@ -38,7 +39,7 @@ impl Serve {
         crate::telemetry::failpoint::install(sources.get("CIFRA_FAILPOINT"))
             .map_err(|fault| Failure::new(Exit::Usage, fault))?;
         let ended = serve(&loaded).await;
-        let orderly = ended.map_err(|error| Failure::new(Exit::Failed, explain(&error)))?;
+        let orderly = ended.map_err(|error| Failure::new(Exit::Failed, output::explain(&error)))?;
         if !orderly {
             return Err(Failure::new(Exit::Failed, "stopped before every request had ended"));
         }
@@ -89,16 +90,4 @@ fn stop_signals() -> std::io::Result<impl Future<Output = ()>> {
 
 fn broken(detail: String) -> Error {
     Error::new(Code::Internal, detail)
-}
-
-/// What keeps the service from starting, with what lies behind it: this is for the operator, not a client.
-fn explain(error: &Error) -> String {
-    let mut text = error.detail().to_owned();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

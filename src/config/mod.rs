@@ -5,6 +5,7 @@
 //! [`default_yaml`] and [`Loaded::show`] all come from it. What is wrong is told at once, as [`Faults`]. Not
 //! here: opening what the values name (folders, databases, sockets). `cli` loads, `app` takes the result.
 
+mod audit;
 mod auth;
 mod database;
 mod document;
@@ -29,6 +30,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub use audit::Audit;
 pub use auth::{ADMIN_KEY_CHARS_MIN, Auth, AuthMode};
 pub use database::{Database, DatabaseUrl};
 pub use environment::Environment;
@@ -52,6 +54,8 @@ pub struct Config {
     pub server: Server,
     /// Who may call.
     pub auth: Auth,
+    /// The log of changes.
+    pub audit: Audit,
     /// The database.
     pub database: Database,
     /// How much one tenant may ask for.
@@ -82,6 +86,7 @@ impl Config {
     fn read(from: &mut Reader<'_>) -> Self {
         let server = from.section("server", Server::read);
         let auth = from.section("auth", Auth::read);
+        let audit = from.section("audit", Audit::read);
         let database = from.section("database", |from| Database::read(from, &server.data_dir));
         let limits = from.section("limits", Limits::read);
         let file_upload = from.section("file_upload", |from| FileUpload::read(from, &server.data_dir));
@@ -94,7 +99,7 @@ impl Config {
             "a loopback address (127.0.0.1 or [::1]) while anybody may call; \
              to open it to the network without keys, set auth.allow_open_network: true",
         );
-        Self { server, auth, database, limits, file_upload, log }
+        Self { server, auth, audit, database, limits, file_upload, log }
     }
 }
 

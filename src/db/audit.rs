@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::conn::{Conn, on};
 use super::error::damaged;
+use super::files::File;
 use crate::base::principal::{Actor, Principal};
 use crate::base::{KeyId, Result, TenantId, Timestamp};
 
@@ -75,6 +76,11 @@ impl Entry {
             target: target.to_string(),
             details: Map::new(),
         }
+    }
+
+    /// `who` made `file`.
+    pub fn file_created(who: &Principal, file: &File) -> Self {
+        Self::new(who, Action::FileCreated, &file.id, file.created_at).with("size", file.size)
     }
 
     /// Of this tenant instead, or of none.

@@ -19,6 +19,7 @@ use crate::base::{
     ByteRange, ByteStream, Clock, Code, Error, FileId, Principal, Result, Timestamp, UploadId, stream,
 };
 use crate::blob::{BlobKey, BlobStore};
+use crate::db::audit::{self, Action, Entry};
 use crate::db::{Db, Urgency, blob_deletions, files, uploads};
 use crate::telemetry::{Tasks, failpoint, metrics};
 
@@ -138,13 +139,15 @@ impl FileService {
     pub async fn delete(self: &Arc<Self>, who: &Principal, id: FileId) -> Result<()> {
         who.require(Scope::Write)?;
         let (tenant, now) = (who.tenant().clone(), self.clock.now());
+        let entry = Entry::new(who, Action::FileDeleted, &id, now);
         failpoint::hit("delete.before_commit");
         let deleted = self.db.write_durable(Urgency::Normal, move |c| {
-            let tenant = tenant.clone();
+            let (tenant, entry) = (tenant.clone(), entry.clone());
             Box::pin(async move {
                 let Some((store, key)) = files::delete(c, &tenant, id).await? else { return Ok(None) };
                 uploads::delete(c, &tenant, id.upload()).await?;
                 blob_deletions::insert(c, &store, &key, now, now).await?;
+                audit::insert(c, &entry).await?;
                 Ok(Some((store, key)))
             })
         });

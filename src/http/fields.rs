@@ -52,6 +52,43 @@ impl Fields {
         self.string(name).map(|text| text.parse()).transpose()
     }
 
+    /// True or false; absent is false.
+    pub(super) fn flag(&mut self, name: &str) -> bool {
+        match self.take(name) {
+            None => false,
+            Some(Value::Bool(flag)) => flag,
+            Some(_) => self.fault(name, "expected true or false").unwrap_or_default(),
+        }
+    }
+
+    /// A string that reads as a `T`; what is wrong with it is told with the other faults.
+    pub(super) fn read<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
+        match self.string(name)?.parse() {
+            Ok(value) => Some(value),
+            Err(error) => self.fault(name, &format!("it is {error}")),
+        }
+    }
+
+    /// A list of strings that each read as a `T`.
+    pub(super) fn list<T: FromStr<Err = Error>>(&mut self, name: &str) -> Option<Vec<T>> {
+        let Value::Array(values) = self.take(name)? else {
+            return self.fault(name, "expected a list of strings");
+        };
+        let mut list = Vec::new();
+        for (index, value) in values.iter().enumerate() {
+            let fault = match value.as_str().map(str::parse::<T>) {
+                Some(Ok(value)) => {
+                    list.push(value);
+                    continue;
+                }
+                Some(Err(error)) => error.detail().to_owned(),
+                None => "expected a string".to_owned(),
+            };
+            self.fault::<()>(&format!("{name}/{index}"), &fault);
+        }
+        Some(list)
+    }
+
     /// An object of strings; absent and null are an empty one.
     pub(super) fn strings(&mut self, name: &str) -> BTreeMap<String, String> {
         self.optional_strings(name).unwrap_or_default()

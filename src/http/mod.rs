@@ -4,6 +4,7 @@
 //! request may do is decided in the services; no store and no database is named here.
 
 mod access;
+mod audit;
 mod body;
 mod client_address;
 mod conditions;
@@ -19,6 +20,7 @@ mod health;
 mod host;
 mod idempotency;
 mod intake;
+mod keys;
 mod layers;
 mod multipart;
 mod openapi;
@@ -29,6 +31,7 @@ mod reply;
 mod serve;
 mod server;
 mod stall;
+mod tenants;
 mod upload_view;
 mod uploads;
 mod usage;
@@ -41,7 +44,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(crate) use keys::{IssuedView, KeyView};
 pub use server::Server;
+pub(crate) use tenants::TenantView;
 
 use self::problem::{Answer, Problem};
 use crate::app::Services;
@@ -59,6 +64,10 @@ fn routes() -> OpenApiRouter<Arc<Services>> {
         .routes(routes!(files::show, files::change, files::delete))
         .routes(routes!(files::content))
         .routes(routes!(usage::show))
+        .routes(routes!(tenants::create, tenants::list))
+        .routes(routes!(keys::create, keys::list))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(audit::list))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(health::scrape))

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::Sessions;
 use crate::base::digest::Checksum;
-use crate::base::{Result, TenantId, Timestamp, UploadId};
+use crate::base::{Principal, Result, TenantId, Timestamp, UploadId};
+use crate::db::audit::{self, Action, Entry};
 use crate::db::files::{self, File};
 use crate::db::idempotency_keys::{self, Answered};
 use crate::db::uploads::{self, EndOutcome, EndState, FinishClaim, Upload};
@@ -76,17 +77,25 @@ impl Sessions {
 
     /// The last step: the file is there and the upload completed, in one durable transaction. `false` if the
     /// claim is somebody else's by now; then nothing has changed.
-    pub async fn complete(&self, id: UploadId, fence: i64, file: &File, now: Timestamp) -> Result<bool> {
-        let file = file.clone();
+    pub async fn complete(
+        &self,
+        who: &Principal,
+        id: UploadId,
+        fence: i64,
+        file: &File,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let (file, entry) = (file.clone(), Entry::file_created(who, file));
         let completed = self
             .db
             .write_to_the_end(Urgency::Normal, Commit::Durable, move |c| {
-                let file = file.clone();
+                let (file, entry) = (file.clone(), entry.clone());
                 Box::pin(async move {
                     let mine = uploads::complete(c, id, fence, now).await?;
                     if mine {
                         // Its bytes were within the limits when the upload began.
                         files::insert(c, &file, &Limits::NONE).await?.require(&Limits::NONE)?;
+                        audit::insert(c, &entry).await?;
                     }
                     Ok(mine)
                 })
@@ -104,18 +113,20 @@ impl Sessions {
     /// `IdempotencyConflict`.
     pub async fn publish(
         &self,
+        who: &Principal,
         files: &[File],
         answered: Option<Answered>,
         commit: Commit,
         limits: Limits,
     ) -> Result<()> {
-        let files = files.to_vec();
+        let (files, who) = (files.to_vec(), who.clone());
         self.db
             .write_to_the_end(Urgency::Normal, commit, move |c| {
-                let (files, answered) = (files.clone(), answered.clone());
+                let (files, answered, who) = (files.clone(), answered.clone(), who.clone());
                 Box::pin(async move {
                     for file in &files {
                         files::insert(c, file, &limits).await?.require(&limits)?;
+                        audit::insert(c, &Entry::file_created(&who, file)).await?;
                     }
                     match &answered {
                         Some(answered) => idempotency_keys::insert(c, answered).await,
@@ -129,17 +140,27 @@ impl Sessions {
     /// Ends a session without a file. Without an answer it may still happen: then its bytes are the sweeper's.
     pub async fn end(
         &self,
-        tenant: &TenantId,
+        who: &Principal,
         id: UploadId,
         to: EndState,
         now: Timestamp,
     ) -> Result<EndOutcome> {
-        let tenant = tenant.clone();
+        let action = match to {
+            EndState::Aborted => Action::UploadAborted,
+            EndState::Expired => Action::UploadExpired,
+        };
+        let (tenant, entry) = (who.tenant().clone(), Entry::new(who, action, &id, now));
         let ended = self
             .db
             .write_durable(Urgency::Normal, move |c| {
-                let tenant = tenant.clone();
-                Box::pin(async move { uploads::end(c, Some(&tenant), id, to, now).await })
+                let (tenant, entry) = (tenant.clone(), entry.clone());
+                Box::pin(async move {
+                    let outcome = uploads::end(c, Some(&tenant), id, to, now).await?;
+                    if let EndOutcome::Ended(_) = outcome {
+                        audit::insert(c, &entry).await?;
+                    }
+                    Ok(outcome)
+                })
             })
             .await;
         self.signals.changed(id);

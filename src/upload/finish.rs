@@ -69,7 +69,9 @@ impl UploadService {
         failpoint::hit("finish.after_claim");
         // Nobody is writing: every chunk has its receipt. Who compares a repeated one may let go now.
         self.sessions.claims().drain(id).await;
-        match Box::pin(self.while_renewing(id, fence, self.finish_claimed(&upload, fence, declared))).await {
+        match Box::pin(self.while_renewing(id, fence, self.finish_claimed(who, &upload, fence, declared)))
+            .await
+        {
             Ok(file) => Ok(Some(Finished { file, created: true })),
             Err(error) => {
                 if !self.sessions.release_finish(id, fence, error.detail(), self.clock.now()).await? {
@@ -84,7 +86,13 @@ impl UploadService {
     }
 
     /// Everything that happens under the claim.
-    async fn finish_claimed(&self, upload: &Upload, fence: i64, declared: Option<Checksum>) -> Result<File> {
+    async fn finish_claimed(
+        &self,
+        who: &Principal,
+        upload: &Upload,
+        fence: i64,
+        declared: Option<Checksum>,
+    ) -> Result<File> {
         let begun = Instant::now();
         if self.settle_suspects(upload, Some(fence)).await? {
             let detail = format!("chunks of upload `{}` did not survive a loss of power", upload.id);
@@ -141,7 +149,7 @@ impl UploadService {
             version: 1,
             derived: 0,
         };
-        if !self.sessions.complete(upload.id, fence, &file, now).await? {
+        if !self.sessions.complete(who, upload.id, fence, &file, now).await? {
             let detail = format!("another node has taken over the end of upload `{}`; ask again", upload.id);
             return Err(Error::new(Code::Unavailable, detail));
         }

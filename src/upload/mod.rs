@@ -294,7 +294,7 @@ impl UploadService {
     pub async fn abort(self: &Arc<Self>, who: &Principal, id: UploadId) -> Result<()> {
         who.require(Scope::Write)?;
         let now = self.clock.now();
-        match self.sessions.end(who.tenant(), id, EndState::Aborted, now).await? {
+        match self.sessions.end(who, id, EndState::Aborted, now).await? {
             EndOutcome::Ended(upload) => {
                 metrics::upload("aborted");
                 let service = Arc::clone(self);

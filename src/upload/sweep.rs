@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::UploadService;
+use crate::auth::AuthService;
 use crate::base::{Principal, Result, Timestamp};
 use crate::db::uploads::{EndOutcome, EndState, Upload};
 use crate::idempotency::Idempotency;
@@ -29,6 +30,7 @@ const GRACE_AFTER_JUMP: Duration = Duration::from_hours(1);
 pub struct Sweeper {
     uploads: Arc<UploadService>,
     idempotency: Idempotency,
+    auth: Arc<AuthService>,
     watch: Mutex<Watch>,
 }
 
@@ -40,9 +42,9 @@ struct Watch {
 }
 
 impl Sweeper {
-    /// A sweeper of everything that `uploads` stores, and of answers that are kept.
-    pub fn new(uploads: Arc<UploadService>, idempotency: Idempotency) -> Self {
-        Self { uploads, idempotency, watch: Mutex::default() }
+    /// A sweeper of everything that `uploads` stores, of answers that are kept, and of what `auth` noted long ago.
+    pub fn new(uploads: Arc<UploadService>, idempotency: Idempotency, auth: Arc<AuthService>) -> Self {
+        Self { uploads, idempotency, auth, watch: Mutex::default() }
     }
 
     /// One round: finishes what was left half-finished, expires what is over, removes what both left behind.
@@ -73,6 +75,7 @@ impl Sweeper {
             && !uploads.tasks.stopping().is_cancelled()
         {}
         self.idempotency.forget_expired().await?;
+        metrics::swept("audit", self.auth.prune_audit(|| uploads.tasks.stopping().is_cancelled()).await?);
         uploads.files.purge(now).await
     }
 
@@ -83,7 +86,8 @@ impl Sweeper {
             return Ok(()); // a chunk is on its way: its receipt gives the session more time
         }
         failpoint::hit("sweep.before_expire");
-        let ended = uploads.sessions.end(&upload.tenant, upload.id, EndState::Expired, now).await?;
+        let who = Principal::service(upload.tenant.clone());
+        let ended = uploads.sessions.end(&who, upload.id, EndState::Expired, now).await?;
         failpoint::hit("sweep.after_expire");
         if let EndOutcome::Ended(upload) = ended {
             tracing::info!(upload.id = %upload.id, "upload {} expired", upload.id);

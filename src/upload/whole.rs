@@ -17,7 +17,7 @@ use crate::base::digest::{Algorithm, ChunkHasher, Declared, Sha256State};
 use crate::base::media_type::{self, HEAD_BYTES};
 use crate::base::metadata::{self, Metadata};
 use crate::base::principal::Scope;
-use crate::base::{ByteStream, Code, Error, FileId, Principal, Result, TenantId};
+use crate::base::{ByteStream, Code, Error, FileId, Principal, Result};
 use crate::blob::{BlobError, BlobErrorKind, BlobKey, Length};
 use crate::config::{ChecksumPolicy, Durability};
 use crate::db::Commit;
@@ -47,7 +47,7 @@ pub struct NewFile {
 /// Files that become visible together. Dropped before [`Batch::publish`], it leaves nothing.
 pub struct Batch {
     service: Arc<UploadService>,
-    tenant: TenantId,
+    who: Principal,
     files: Vec<File>,
     /// Where bytes of this batch are, or are about to be.
     staged: Vec<BlobKey>,
@@ -62,8 +62,8 @@ impl UploadService {
     /// `Forbidden`.
     pub fn batch(self: &Arc<Self>, who: &Principal) -> Result<Batch> {
         who.require(Scope::Write)?;
-        let (service, tenant) = (Arc::clone(self), who.tenant().clone());
-        Ok(Batch { service, tenant, files: Vec::new(), staged: Vec::new(), room: Vec::new() })
+        let (service, who) = (Arc::clone(self), who.clone());
+        Ok(Batch { service, who, files: Vec::new(), staged: Vec::new(), room: Vec::new() })
     }
 }
 
@@ -78,10 +78,10 @@ impl Batch {
     pub async fn add(&mut self, new: NewFile) -> Result<()> {
         let length = self.check(&new)?;
         let service = Arc::clone(&self.service);
-        let room = service.files.quota().expect(&self.tenant, new.announced).await?;
+        let room = service.files.quota().expect(self.who.tenant(), new.announced).await?;
         let now = service.clock.now();
         let id = FileId::new(now);
-        let key = BlobKey::of_file(&self.tenant, id);
+        let key = BlobKey::of_file(self.who.tenant(), id);
         self.staged.push(key.clone());
 
         let (sha256s, others): (Vec<_>, Vec<_>) =
@@ -101,7 +101,7 @@ impl Batch {
         let crc64 = hasher.verify()?;
         let file = File {
             id,
-            tenant: self.tenant.clone(),
+            tenant: self.who.tenant().clone(),
             store: service.sessions.store().to_owned(),
             key,
             filename: new.filename,
@@ -179,8 +179,10 @@ impl Batch {
             (file.created_at, file.updated_at) = (now, now);
         }
         let keys = std::mem::take(&mut self.staged);
-        if let Err(error) =
-            service.sessions.publish(&files, keep(&files), commit, service.files.quota().limits()).await
+        if let Err(error) = service
+            .sessions
+            .publish(&self.who, &files, keep(&files), commit, service.files.quota().limits())
+            .await
         {
             if error.code() != Code::Unavailable {
                 self.staged = keys; // nothing was changed: they go with this value

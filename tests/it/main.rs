@@ -1,10 +1,12 @@
 //! All integration tests, in one binary: it is linked once.
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
+mod audit;
 mod blob_local;
 mod child;
 mod cli;
 mod cli_files;
+mod cli_keys;
 mod client;
 mod connections;
 mod corruption;
@@ -30,6 +32,7 @@ mod http_wire;
 mod idempotency;
 mod keys;
 mod logs;
+mod open_mode;
 mod openapi;
 mod power_cut;
 mod quota;
@@ -38,6 +41,7 @@ mod rates;
 mod readme;
 mod resources_away;
 mod round_trip;
+mod routes;
 mod soak;
 mod suites;
 mod tidy;

@@ -6,7 +6,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::base::digest::Checksum;
 use crate::base::metadata::Metadata;
-use crate::base::{ChunkIndex, FileId, Timestamp, UploadId};
+use crate::base::{ChunkIndex, FileId, KeyId, TenantId, Timestamp, UploadId};
 
 /// What a client says of a file that it begins to upload.
 #[derive(ToSchema)]
@@ -32,6 +32,39 @@ pub(in crate::http) struct NewUpload {
 pub(in crate::http) struct Finalize {
     /// The whole file's digest: verified before the file is visible.
     checksum: Option<Checksum>,
+}
+
+/// A tenant that an operator makes.
+#[derive(ToSchema)]
+#[schema(example = json!({ "id": "acme" }))]
+pub(in crate::http) struct NewTenant {
+    /// What it is known by, for good.
+    id: TenantId,
+}
+
+/// A key that is to be made.
+#[derive(ToSchema)]
+#[schema(example = json!({ "name": "website", "scopes": ["read"] }))]
+pub(in crate::http) struct NewKey {
+    /// What people call it.
+    #[schema(min_length = 1, max_length = 100)]
+    name: String,
+    /// `read`, `write`, `admin`; each includes those before it. `write` if left out.
+    #[schema(min_items = 1)]
+    scopes: Option<Vec<String>>,
+    /// An operator's key: reaches every tenant and manages the service. For operators.
+    operator: Option<bool>,
+    /// When it ends by itself; never if left out.
+    #[schema(minimum = 1, maximum = 3_153_600_000_u64)]
+    expires_in_seconds: Option<u64>,
+}
+
+/// `/api/keys/{id}`
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(in crate::http) struct KeyPath {
+    /// The key.
+    id: KeyId,
 }
 
 /// `/api/uploads/{id}`

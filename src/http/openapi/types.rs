@@ -7,7 +7,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::base::digest::Checksum;
 use crate::base::metadata::{self, Metadata};
-use crate::base::{ChunkIndex, FileId, Timestamp, UploadId};
+use crate::base::{ChunkIndex, FileId, KeyId, TenantId, Timestamp, UploadId};
 
 macro_rules! schemas {
     ($($type:ident = $schema:expr;)*) => {
@@ -43,6 +43,20 @@ schemas! {
         "pattern": "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
         "description": "A UUID of version 7.",
         "examples": ["0198c5f0-7c1e-7d2a-9b3f-2f1d0e5a6b7c"],
+    });
+    KeyId = json!({
+        "type": "string",
+        "format": "uuid",
+        "pattern": "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
+        "description": "A UUID. It is a part of the key, and no secret.",
+        "examples": ["0198c5f0-7c1e-7d2a-9b3f-2f1d0e5a6b7c"],
+    });
+    TenantId = json!({
+        "type": "string",
+        "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+        "not": { "const": "global" },
+        "description": "A slug.",
+        "examples": ["acme"],
     });
     ChunkIndex = json!({
         "type": "integer",

@@ -1,5 +1,6 @@
 //! The database floor: every function on both engines, through one set of tests.
 
+mod access;
 mod ends;
 mod engines;
 mod files;

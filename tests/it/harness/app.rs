@@ -113,6 +113,11 @@ impl TestApp {
         *self.acting_as.lock().unwrap() = Some(key.to_owned());
     }
 
+    /// From here on requests have no key.
+    pub(crate) fn act_as_nobody(&self) {
+        *self.acting_as.lock().unwrap() = None;
+    }
+
     /// Makes a tenant.
     pub(crate) async fn tenant(&self, id: &str) {
         let who = Principal::operator(TenantId::default_tenant(), Actor::CommandLine);
@@ -123,7 +128,7 @@ impl TestApp {
     pub(crate) async fn key(&self, tenant: &str, scopes: &str) -> String {
         let who = Principal::operator(tenant.parse().unwrap(), Actor::CommandLine);
         let scopes = Some(scopes.parse().unwrap());
-        let new = NewKey { name: format!("a key of {tenant}"), scopes, expires_at: None };
+        let new = NewKey { name: format!("a key of {tenant}"), scopes, operator: false, expires_in: None };
         self.auth.create_key(&who, new).await.unwrap().key.expose().to_owned()
     }
 
