@@ -247,3 +247,21 @@ async fn keys_are_a_tenant_s_and_nobody_else_learns_of_them() {
     app.act_as("nobody");
     create(&app, "k", &body_of(10)).await.problem(401, "unauthenticated");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_form_sent_again_is_the_same_form_under_another_boundary() {
+    let app = TestApp::start().await;
+    let post = async |boundary: &str, content: &str| {
+        let head = "Content-Disposition: form-data; name=\"f\"; filename=\"a.txt\"";
+        let body = format!("--{boundary}\r\n{head}\r\n\r\n{content}\r\n--{boundary}--\r\n");
+        let content_type = format!("multipart/form-data; boundary={boundary}");
+        let headers = [("content-type", content_type.as_str()), ("idempotency-key", "k")];
+        app.send(Method::POST, "/api/files", &headers, body).await
+    };
+    let first = post("one-1", "hello").await.expect(201).json();
+    assert_eq!(first["items"].as_array().unwrap().len(), 1);
+    let again = post("another-22", "hello").await.expect(201);
+    assert_eq!((again.json(), again.find("location")), (first, None));
+    post("one-1", "hullo").await.problem(409, "idempotency-conflict");
+    assert_eq!(app.number_in_database("SELECT COUNT(*) FROM cifra_files").await, 1);
+}
