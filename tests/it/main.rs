@@ -34,6 +34,7 @@ mod keys;
 mod logs;
 mod open_mode;
 mod openapi;
+mod operating;
 mod power_cut;
 mod quota;
 mod races;

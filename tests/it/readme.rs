@@ -69,12 +69,13 @@ async fn the_four_calls_of_an_upload_work_when_they_are_typed() {
 }
 
 #[test]
-fn the_page_on_uploading_quotes_the_examples_as_they_are() {
-    let page = read("docs/uploading.md");
+fn the_pages_quote_the_examples_as_they_are() {
+    let pages = ["docs/uploading.md", "docs/operating.md"].map(read);
     for entry in fs::read_dir(in_clone("docs/examples")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let text = read(&format!("docs/examples/{name}"));
+        let linked = |page: &&String| page.contains(&format!("(examples/{name})"));
+        let page = pages.iter().find(linked).unwrap_or_else(|| panic!("no page links {name}"));
         assert!(page.contains(&format!("\n{text}```\n")), "the page has another {name}");
-        assert!(page.contains(&format!("(examples/{name})")), "the page does not link {name}");
     }
 }

@@ -54,6 +54,11 @@ impl Api {
         answer(self.request(Method::GET, path)).await
     }
 
+    /// A body that is not JSON.
+    pub(crate) async fn text(&self, path: &str) -> Result<String> {
+        self.request(Method::GET, path).send().await?.text().await
+    }
+
     pub(crate) async fn delete(&self, path: &str) -> Result {
         answer(self.request(Method::DELETE, path)).await
     }

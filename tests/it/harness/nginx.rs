@@ -9,32 +9,56 @@ use std::time::Duration;
 pub(crate) struct Nginx {
     child: Child,
     pub(crate) address: SocketAddr,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Nginx {
+    /// A proxy that passes everything on to `upstream`, as docs/operating.md tells.
+    pub(crate) fn as_documented(upstream: SocketAddr) -> Self {
+        let block = include_str!("../../../docs/examples/nginx.conf");
+        let (listen, pass) = ("listen 80;", "proxy_pass http://127.0.0.1:8080;");
+        assert!(block.contains(listen) && block.contains(pass), "{block}");
+        Self::start(|address| {
+            let block = block.replace(listen, &format!("listen {address};"));
+            block.replace(pass, &format!("proxy_pass http://{upstream};"))
+        })
+    }
+
     /// A proxy that passes everything on to `upstream`, with these directives beside.
     pub(crate) fn before(upstream: SocketAddr, directives: &str) -> Self {
+        Self::start(|address| {
+            format!(
+                "server {{ listen {address}; {directives} location / {{ proxy_pass http://{upstream}; }} }}"
+            )
+        })
+    }
+
+    fn start(server: impl FnOnce(SocketAddr) -> String) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Free now, and hopefully still when nginx takes it a moment later.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let config = folder.path().join("nginx.conf");
-        std::fs::write(&config, text(folder.path(), address, upstream, directives)).unwrap();
+        std::fs::write(&config, text(folder.path(), &server(address))).unwrap();
         let mut command = Command::new(program());
-        command.arg("-p").arg(folder.path()).arg("-c").arg(&config).args(["-e", "stderr"]);
+        command.arg("-p").arg(folder.path()).arg("-c").arg(&config).args(["-e", "log"]);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let nginx = Self { child, address, _folder: folder };
+        let nginx = Self { child, address, folder };
         for _ in 0..1_000 {
             if TcpStream::connect(address).is_ok() {
                 return nginx;
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        panic!("nginx does not listen");
+        panic!("nginx does not listen: {}", nginx.log());
     }
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// What it complained about.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 }
 
@@ -52,7 +76,7 @@ fn program() -> &'static Path {
     found.expect("nginx is needed: scripts/setup.sh test")
 }
 
-fn text(folder: &Path, address: SocketAddr, upstream: SocketAddr, directives: &str) -> String {
+fn text(folder: &Path, server: &str) -> String {
     let folder = folder.display();
     format!(
         "daemon off; master_process off; pid {folder}/pid;
@@ -61,11 +85,7 @@ fn text(folder: &Path, address: SocketAddr, upstream: SocketAddr, directives: &s
             access_log off;
             client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/f;
             uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
-            server {{
-                listen {address};
-                {directives}
-                location / {{ proxy_pass http://{upstream}; }}
-            }}
+            {server}
         }}\n"
     )
 }
