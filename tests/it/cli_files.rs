@@ -49,3 +49,62 @@ async fn rm_deletes_what_is_there_and_tells_what_is_not() {
     app.get(&c.file_path()).await.problem(404, "file-not-found");
     assert_eq!(run(&app, &["rm", &c.id]).await.status.code(), Some(3));
 }
+
+/// Four files of different names, types and sizes, the oldest first.
+async fn shelf(app: &TestApp) -> Vec<String> {
+    let mut ids = Vec::new();
+    for (filename, content_type, size) in [
+        ("Holiday.mov", "video/quicktime", 5_000),
+        ("notes.txt", "text/plain", 10),
+        ("holidays.txt", "text/plain", 2_000_000),
+        ("there.txt", "text/plain", 0),
+    ] {
+        let fields = json!({ "filename": filename, "content_type": content_type });
+        ids.push(app.file_with(bytes(size), fields).await.id);
+    }
+    ids
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ls_lists_the_newest_first_and_filters_and_sorts() {
+    let app = TestApp::start().await;
+    let ids = shelf(&app).await;
+    let listed = lines(&app, &["ls"]).await;
+    let first_words: Vec<&str> = listed.iter().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(first_words, [&ids[3], &ids[2], &ids[1], &ids[0]]);
+    assert!(listed[1].contains("1.91 MiB") && listed[1].ends_with("holidays.txt"), "{}", listed[1]);
+    assert!(
+        listed[0].ends_with("tab\u{fffd}here"),
+    );
+
+    let ids_of = async |arguments: &[&str]| -> Vec<String> {
+        let listed = lines(&app, &[&["ls", "--json"], arguments].concat()).await;
+        let files = listed.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        files.map(|file| file["id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(ids_of(&["--query", "HOLI", "--sort", "size"]).await, [&*ids[0], &*ids[2]]);
+    assert_eq!(ids_of(&["--query", "holi", "--sort", "-size"]).await, [&*ids[2], &*ids[0]]);
+    assert_eq!(ids_of(&["--sort", "filename", "--query", "notes"]).await, [&*ids[1]]);
+    assert!(ids_of(&["--type", "image/*"]).await.is_empty());
+    assert_eq!(run(&app, &["ls", "--sort", "color"]).await.status.code(), Some(4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ls_gives_a_page_or_all_pages_and_tells_when_there_is_more() {
+    let app = TestApp::start().await;
+    for index in 0..502 {
+        let path = format!("/api/files?filename={index}");
+        app.send(axum::http::Method::POST, &path, &[], "").await.expect(201);
+    }
+    for (arguments, count, more) in [
+        (&["ls"][..], 50, true),
+        (&["ls", "--limit", "501"], 501, true),
+        (&["ls", "--limit", "502"], 502, false),
+        (&["ls", "--all"], 502, false),
+    ] {
+        let output = run(&app, arguments).await;
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert_eq!(stdout(&output).lines().count(), count, "{arguments:?}");
+        assert_eq!(stderr(&output).contains("there are more"), more, "{arguments:?}");
+    }
+}

@@ -61,10 +61,16 @@ async fn the_tour_works_when_it_is_typed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_four_calls_of_an_upload_work_when_they_are_typed() {
+async fn the_ways_to_upload_work_when_they_are_typed() {
     let app = TestApp::start().await;
     let folder = tempfile::tempdir().unwrap();
-    let said = typing(&app, folder.path(), typed("docs/uploading.md", "## The four calls")).await;
+    let said = typing(&app, folder.path(), typed("docs/uploading.md", "## One request")).await;
+    let path = format!("/api/files/{}", said.trim().trim_matches('"'));
+    let file = app.get(&path).await.expect(200).json();
+    assert_eq!((&file["filename"], &file["metadata"]["album"]), (&"photo.jpg".into(), &"summer".into()));
+    assert_eq!(file["size"], 100_000);
+
+    let said = typing(&app, folder.path(), typed("docs/uploading.md", "## By chunks: four calls")).await;
     assert!(said.contains("\n20000000\n[]\n\"/api/files/"), "all counts, nothing is missing: {said}");
 }
 
