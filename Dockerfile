@@ -1,8 +1,8 @@
 # syntax=docker/dockerfile:1
 # The image of `cifra serve`: port 8080, data in the volume /data, user 10001. Needs BuildKit.
 #
-# Until API keys exist it answers everybody who can reach its port: publish that on loopback only
-# (as compose.yaml does), or put a proxy that asks for credentials in front of it.
+# It asks for keys. The first one, the operator's, is CIFRA_ADMIN_KEY (32 characters at least) or what the file of
+# CIFRA_ADMIN_KEY_FILE has; without either one is made and written to /data/admin.key.
 
 FROM rust:1.95-slim-bookworm AS build
 ARG TARGETARCH

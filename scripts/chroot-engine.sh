@@ -21,7 +21,8 @@ fail() { printf 'chroot-engine: %s\n' "$*" >&2; exit 1; }
 builder() { buildah --root "$cache/store" --runroot "$cache/run" --storage-driver vfs "$@"; }
 in_container() { builder run --isolation chroot "$@"; }
 has_image() { builder images --quiet "$1" >/dev/null 2>&1; }
-setting() { builder inspect --type image --format "{{json .Docker.config.$2}}" "$1" | jq -r 'arrays // [] | .[]'; }
+# setting IMAGE JQ: of the image's configuration.
+setting() { builder inspect --type image "$1" | jq --raw-output ".Docker.config | $2"; }
 
 # make_base IMAGE SUITE
 make_base() {
@@ -94,7 +95,7 @@ run() {
 start() {
   local image command
   image=$(<"$cache/containers/$1.image")
-  mapfile -t command < <(setting "$image" Entrypoint; setting "$image" Cmd)
+  mapfile -t command < <(setting "$image" '(.Entrypoint + .Cmd)[]')
   rm -f "$cache/containers/$1.status"
   {
     local status=0
@@ -104,11 +105,12 @@ start() {
   echo "$1"
 }
 
-# The service is the only process of its user in this namespace besides short-lived ones of `exec`.
+# The service is the only process of its user and name in this namespace. Its parent, buildah's, would kill it.
 stop() {
-  local user waited=0
-  user=$(builder inspect --type image --format '{{.Docker.Config.User}}' "$(<"$cache/containers/$1.image")")
-  pkill -TERM --euid "${user%%:*}" --full ' serve$'
+  local image user waited=0
+  image=$(<"$cache/containers/$1.image")
+  user=$(setting "$image" .User)
+  pkill -TERM --euid "${user%%:*}" --exact "$(setting "$image" '.Entrypoint[0]')"
   until [[ -e $cache/containers/$1.status ]]; do
     [[ $((waited += 1)) -lt 150 ]] || fail "$1 did not stop within 15 s"
     sleep 0.1
@@ -121,8 +123,7 @@ inspect() {
   local test
   case $2 in
     '{{.State.Health.Status}}')
-      mapfile -t test < <(builder inspect --type image "$(<"$cache/containers/$3.image")" \
-        | jq -r '.Docker.config.Healthcheck.Test[1:][]')
+      mapfile -t test < <(setting "$(<"$cache/containers/$3.image")" '.Healthcheck.Test[1:][]')
       if in_container "$3" -- "${test[@]}" >/dev/null 2>&1; then echo healthy; else echo starting; fi ;;
     '{{.State.ExitCode}}') cat "$cache/containers/$3.status" ;;
     *) fail "unknown format of inspect: $2" ;;

@@ -32,14 +32,21 @@ cleanup() {
   docker rm --force "$name" >/dev/null 2>&1 || true
   docker volume rm "$name" >/dev/null 2>&1 || true
 }
+cleanup # of a run that was interrupted
 if [[ ${3:-} != offline ]]; then
-  cleanup
   say "building the image"
   docker build -t "$name" .
   # From here on nothing needs the network: port 8080 of a network of its own cannot be somebody else's.
   [[ $engine != "$chroot" ]] || exec unshare --net "$0" "$engine" inside offline
 fi
-trap cleanup EXIT
+finish() {
+  local status=$?
+  [[ $status == 0 ]] || docker logs "$name" || true
+  cleanup
+  rm -f "${output:-}"
+  exit "$status"
+}
+trap finish EXIT
 
 address=http://127.0.0.1:18080
 if [[ $engine == "$chroot" ]]; then
@@ -57,16 +64,16 @@ block=$(sed -e '/^docker build /d' -e "/docker /s/\bcifra\b/$name/g" -e "s|-p \(
 await() {
   local waited=0
   until [[ $(docker inspect --format '{{.State.Health.Status}}' "$name") == "$1" ]]; do
-    [[ $((waited += 1)) -le 60 ]] || fail "it was not $1 within a minute: $(docker logs "$name")"
+    [[ $((waited += 1)) -le 60 ]] || fail "it was not $1 within a minute"
     sleep 1
   done
 }
 
-work=$(mktemp -d)
-trap 'cleanup; rm -rf "$work"' EXIT
 say "typing README's block"
 cat <<<"$block"
-(cd "$work" && eval "$block") || fail "README's block broke off: $(docker logs "$name")"
+output=$(mktemp)
+eval "$block" >"$output"
+cat "$output"
 
 say "health check"
 await healthy
@@ -76,8 +83,12 @@ libraries=$(docker exec "$name" ldd /usr/local/bin/cifra)
 [[ $libraries != *"not found"* ]] || fail "libraries are missing: $libraries"
 say "an orderly stop, and a new start on the same data"
 docker stop "$name" >/dev/null
-[[ $(docker inspect --format '{{.State.ExitCode}}' "$name") == 0 ]] || fail "SIGTERM: $(docker logs "$name")"
-[[ $(docker logs "$name" 2>&1) == *stopped* ]] || fail "it did not say that it stopped: $(docker logs "$name")"
+[[ $(docker inspect --format '{{.State.ExitCode}}' "$name") == 0 ]] || fail "SIGTERM does not end it with 0"
+[[ $(docker logs "$name" 2>&1) == *stopped* ]] || fail "it did not say that it stopped"
 docker start "$name" >/dev/null
 await healthy
+status_of() { curl --silent --output /dev/null --write-out '%{http_code}' "$@"; }
+file=$address$(tail -n 1 "$output" | jq -r .content_url)
+[[ $(status_of "$file") == 401 ]] || fail "it asks for no key"
+[[ $(status_of --header "Authorization: Bearer $CIFRA_API_KEY" "$file") == 200 ]] || fail "$file is not there any more"
 say "image-check: passed"

@@ -69,7 +69,7 @@ need_container_engine() {
   docker info >/dev/null 2>&1 || podman info >/dev/null 2>&1 && return
   need_rust
   local program
-  for program in buildah debootstrap jq curl; do
+  for program in buildah debootstrap jq curl openssl; do
     has "$program" || want "$program for images without a container engine" "$program"
   done
   has ip || want "ip for a network of its own" iproute2
