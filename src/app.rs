@@ -113,11 +113,11 @@ impl App {
         let services = Services {
             uploads: Arc::clone(&uploads),
             files,
-            rates: Rates::new(config.limits.requests_per_second, clock),
+            rates: Rates::new(config.limits.requests_per_second, Arc::clone(&clock)),
             limits: config.limits.clone(),
             auth: Arc::clone(&auth),
             idempotency: idempotency.clone(),
-            ops: Ops::new(db.clone(), store),
+            ops: Ops::new(db.clone(), store, clock),
             tasks: tasks.clone(),
             door: config.server.clone(),
             public_url: config

@@ -59,7 +59,7 @@ impl Download {
     async fn download(&self) -> Result<(), Failure> {
         let client = self.remote.client(self.patience.retry_for)?;
         let format = self.remote.format();
-        let wanted = if self.patience.quiet || format == Format::Json { Wanted::No } else { Wanted::Yes };
+        let wanted = Wanted::by(self.patience.quiet, format);
         let bars = Bars::new(wanted, 1, 0);
         let (observer, bar) = bars.watch(&self.id.to_string());
         let file = client.file_patiently(self.id, &observer).await?;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::output;
+use super::output::{self, Format};
 use crate::client::{Event, Observer};
 
 /// Between two lines that say the server lets us wait.
@@ -21,13 +21,27 @@ const WAITING_LINES_EVERY: Duration = Duration::from_secs(15);
 pub(super) enum Wanted {
     /// If there is a terminal to show them on.
     Yes,
-    /// By `--quiet` or `--json`.
+    /// No (`--json`); but that the server lets us wait is told now and then.
+    Lines,
+    /// Nothing at all (`--quiet`).
     No,
+}
+
+impl Wanted {
+    /// As `--quiet` and `--json` say.
+    pub(super) fn by(quiet: bool, format: Format) -> Self {
+        match format {
+            _ if quiet => Self::No,
+            Format::Json => Self::Lines,
+            Format::Text => Self::Yes,
+        }
+    }
 }
 
 /// All bars of one command.
 pub(super) struct Bars {
     multi: MultiProgress,
+    wanted: Wanted,
     visible: bool,
     /// The sum over all files, when there are several.
     total: Option<ProgressBar>,
@@ -45,7 +59,7 @@ impl Bars {
             bar.set_prefix(format!("{files} files"));
             bar
         });
-        Self { multi, visible, total, waiting_line: Arc::default() }
+        Self { multi, wanted, visible, total, waiting_line: Arc::default() }
     }
 
     /// Watches one file, called `name`, until the returned bar is finished.
@@ -59,10 +73,11 @@ impl Bars {
         let file = FileBar { bar, total: self.total.clone(), counted: Arc::default() };
         let (watched, multi, waiting_line) =
             (file.clone(), self.multi.clone(), Arc::clone(&self.waiting_line));
-        let visible = self.visible;
+        let (visible, quiet) = (self.visible, self.wanted == Wanted::No);
         let observer = Arc::new(move |event| match event {
             Event::Note(text) if visible => drop(multi.println(output::printable(&text))),
             Event::Note(text) => output::say(&output::printable(&text)),
+            Event::Waiting { .. } | Event::Finishing { .. } if quiet => {}
             Event::Waiting { why, wait } if !visible => tell_waiting(&waiting_line, || {
                 let why = output::printable(&why);
                 format!("waiting {:.1} s before the next attempt: {why}", wait.as_secs_f64())

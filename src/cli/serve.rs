@@ -11,7 +11,7 @@ use super::exit::{Exit, Failure};
 use super::output;
 use crate::app::App;
 use crate::base::{Code, Error, Result, SystemClock};
-use crate::config::Loaded;
+use crate::config::{Environment, Loaded};
 use crate::http::Server;
 use crate::ops::descriptors;
 
@@ -35,10 +35,10 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let loaded = self.config.load()?;
-        let sources = crate::config::Environment::of_process();
-        crate::telemetry::failpoint::install(sources.get("CIFRA_FAILPOINT"))
+        let environment = Environment::of_process();
+        crate::telemetry::failpoint::install(environment.get("CIFRA_FAILPOINT"))
             .map_err(|fault| Failure::new(Exit::Usage, fault))?;
-        let ended = serve(&loaded).await;
+        let ended = serve(&loaded, &environment).await;
         let orderly = ended.map_err(|error| Failure::new(Exit::Failed, output::explain(&error)))?;
         if !orderly {
             return Err(Failure::new(Exit::Failed, "stopped before every request had ended"));
@@ -52,10 +52,14 @@ impl Serve {
 ///
 /// # Errors
 /// What keeps the service from starting, in words for its operator.
-async fn serve(loaded: &Loaded) -> Result<bool> {
+async fn serve(loaded: &Loaded, environment: &Environment) -> Result<bool> {
     let config = &loaded.config;
     crate::telemetry::start_logging(config.log.format, config.log.level.as_str()).map_err(broken)?;
     tracing::info!("configuration: {}", loaded.source);
+    let idle = environment.without_effect();
+    if !idle.is_empty() {
+        tracing::warn!("set, but without effect in this version: {}", idle.join(", "));
+    }
     let (limit, connections) = (descriptors::raise(), config.server.max_connections);
     if !descriptors::suffice_for(connections, limit) {
         let limit = limit.unwrap_or_default();

@@ -68,7 +68,7 @@ impl Upload {
         let found = tokio::task::spawn_blocking(move || folder::find(&paths)).await;
         let found = found.map_err(|error| Failure::new(Exit::Failed, error.to_string()))??;
         let format = self.remote.format();
-        let wanted = if self.patience.quiet || format == Format::Json { Wanted::No } else { Wanted::Yes };
+        let wanted = Wanted::by(self.patience.quiet, format);
         let bytes = found.items.iter().map(|(_, bytes)| bytes).sum();
         let bars = Bars::new(wanted, found.items.len(), bytes);
         for path in &found.skipped {

@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 /// What begins the names of the variables that override keys.
 pub(super) const PREFIX: &str = "CIFRA__";
 
+/// Variables that will be understood, but that nothing reads yet. Whoever builds a part removes its own here.
+const NOT_BUILT: &[&str] =
+    &["REDIS_URL", "CACHE_ENABLED", "CACHE_L1_TTL", "CACHE_L2_TTL", "AWS_*", "AZURE_*"];
+
 /// Environment variables by name. An empty one that is not a `CIFRA__…` counts as not set.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
@@ -40,6 +44,22 @@ impl Environment {
     /// Names of all variables that are there to override keys.
     pub(super) fn overrides(&self) -> impl Iterator<Item = &str> {
         self.variables.keys().map(String::as_str).filter(|name| name.starts_with(PREFIX))
+    }
+
+    /// Names of the variables of parts that are not built yet: whoever sets them expects something of them.
+    pub fn without_effect(&self) -> Vec<&str> {
+        let expected = |name: &&str| {
+            NOT_BUILT.iter().any(|part| match part.strip_suffix('*') {
+                Some(prefix) => name.starts_with(prefix),
+                None => name == part,
+            })
+        };
+        self.variables
+            .keys()
+            .map(String::as_str)
+            .filter(|name| self.get(name).is_some())
+            .filter(expected)
+            .collect()
     }
 
     /// Names of the variables whose values are not UTF-8.

@@ -27,6 +27,8 @@ pub struct Server {
     pub shutdown_timeout: Duration,
     /// How long a request body may stay silent.
     pub body_idle_timeout: Duration,
+    /// How long a connection may be open without a request.
+    pub idle_timeout: Duration,
     /// How long a client may take nothing of an answer.
     pub write_timeout: Duration,
     /// Bytes per second that a request body must bring, measured over as much waiting as `body_idle_timeout`.
@@ -61,12 +63,18 @@ impl Server {
                 "16KiB",
                 "a second, that a body must bring while it is waited for; 0 = any",
             ),
+            idle_timeout: from.take(
+                "idle_timeout",
+                "75s",
+                "a connection may be without a request for this long",
+            ),
             write_timeout: from.take(
                 "write_timeout",
                 "60s",
                 "a client that takes nothing of an answer for this long is left",
             ),
         };
+        from.check(&["server.idle_timeout"], !read.idle_timeout.is_zero(), "more than zero");
         from.check(&["server.write_timeout"], !read.write_timeout.is_zero(), "more than zero");
         from.check(&["server.body_idle_timeout"], !read.body_idle_timeout.is_zero(), "more than zero");
         from.check(&["server.max_connections"], read.max_connections > 0, "more than zero");

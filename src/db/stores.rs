@@ -62,3 +62,17 @@ pub async fn referenced(c: &mut Conn) -> Result<Vec<String>> {
     ";
     Ok(on!(c, c => sqlx::query_scalar(REFERENCED).fetch_all(&mut *c).await)?)
 }
+
+/// Writes something that nobody reads and takes it back: whether the database can write. Both end up on the disk,
+/// unlike a change that changes nothing.
+pub async fn probe(c: &mut Conn, now: Timestamp) -> Result<()> {
+    const INSERT: &str = "
+        INSERT INTO cifra_stores (name, store_id, backend, created_at)
+        VALUES ('', $1, 'probe', $2)
+        ON CONFLICT (name) DO NOTHING
+    ";
+    const DELETE: &str = "DELETE FROM cifra_stores WHERE name = ''";
+    let id = Uuid::new_v4();
+    on!(c, c => sqlx::query(INSERT).bind(id).bind(now).execute(&mut *c).await.map(drop))?;
+    Ok(on!(c, c => sqlx::query(DELETE).execute(&mut *c).await.map(drop))?)
+}

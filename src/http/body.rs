@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header;
+use axum::http::{Version, header};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use http_body::{Body as _, Frame, SizeHint};
@@ -50,6 +50,8 @@ pub(super) fn guard(request: Request, patience: Patience, tasks: &Tasks) -> Requ
     }
     // A client that waits for `100 Continue` has sent nothing that would have to be read away.
     let unsent = request.headers().contains_key(header::EXPECT);
+    // What is left of a stream is in no other's way (RFC 9113 8.1).
+    let alone = request.version() == Version::HTTP_2;
     let guarded = |body| Guarded {
         body: Some(body),
         idle: Box::pin(tokio::time::sleep(patience.idle)),
@@ -58,6 +60,7 @@ pub(super) fn guard(request: Request, patience: Patience, tasks: &Tasks) -> Requ
         waited: Duration::ZERO,
         came: 0,
         unsent,
+        alone,
         tasks: tasks.clone(),
     };
     request.map(|body| Body::new(guarded(body)))
@@ -112,6 +115,8 @@ struct Guarded {
     came: u64,
     /// The client sends nothing before it is asked to.
     unsent: bool,
+    /// Whatever is not read is in nobody's way.
+    alone: bool,
     tasks: Tasks,
 }
 
@@ -188,7 +193,7 @@ impl Guarded {
 impl Drop for Guarded {
     fn drop(&mut self) {
         let Some(rest) = self.body.take().filter(|body| !body.is_end_stream()) else { return };
-        if self.unsent || tokio::runtime::Handle::try_current().is_err() {
+        if self.unsent || self.alone || tokio::runtime::Handle::try_current().is_err() {
             return;
         }
         self.tasks.spawn("drain body", async move {

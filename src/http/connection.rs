@@ -1,178 +1,222 @@
-//! One connection, from its first byte to its end: HTTP/1.1 or HTTP/2, with a bound on everything.
+//! One connection from its first byte to its last: which HTTP it speaks, limits that hyper knows, and those that it
+//! does not: how long it may be idle, and what it may cost meanwhile. Called by `server`.
 //!
-//! HTTP/2 comes without TLS and by prior knowledge (RFC 9113 3.3); which of the two it is, the first bytes say.
-//! A connection that says nothing costs next to nothing, since hyper sees it only with its first byte.
+//! Between requests hyper keeps the buffer that it read the last body into, up to half a mebibyte. So after a
+//! second of silence it is asked to let go of an HTTP/1 connection, which then costs a socket and a small task; at
+//! its next byte there is a new hyper for it. The client sees none of this.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::Request;
-use axum::response::Response;
+use axum::body::Body;
 use hyper::body::Incoming;
-use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::{Request, Response, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
-use tower::ServiceExt;
+use tokio::time::Instant;
 
-use super::stall::{Stall, Stalls};
+use super::traffic::{Traffic, Way};
+use super::wire::{Language, Wire};
 use crate::telemetry::Tasks;
 
-/// A client has this long to send a request's head; the wait for the next request on the same connection is
-/// counted in, since hyper has one clock for both. nginx allows 60 s and 75 s.
-const HEAD_TIMEOUT: Duration = Duration::from_mins(1);
-/// Bytes read from an HTTP/1.1 connection at once at most; large reads make few, cheap frames.
-const READ_BUFFER_BYTES: usize = 512 * 1024;
-/// More header lines than this are refused (431).
-const HEADERS_MAX: usize = 100;
-/// An HTTP/2 connection without a request for this long is closed; a peer that does not answer a ping for as long
-/// is gone.
-const H2_IDLE_TIMEOUT: Duration = Duration::from_mins(1);
-/// RFC 9113 6.5.2 advises at least 100.
-const H2_STREAMS_MAX: u32 = 100;
-/// What a client may send ahead on one stream, and on all of them: enough for 1 GiB/s at a round trip of 1 ms,
-/// and all the memory that bodies which nobody reads yet can take.
-const H2_STREAM_WINDOW_BYTES: u32 = 1 << 20;
-const H2_CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
-/// Names and values of a request's head (hyper answers 431 beyond it).
-const H2_HEAD_BYTES_MAX: u32 = 64 * 1024;
-/// How a connection over HTTP/2 begins (RFC 9113 3.4). No method of HTTP/1.1 is called so.
-const PREFACE: &[u8; 3] = b"PRI";
-/// A part of the preface came: how often it is looked whether the rest did.
-const PREFACE_PAUSE: Duration = Duration::from_millis(20);
+/// A client has this long to send a request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// The largest head; metadata in a query may have 8 KiB, which percent-encoding triples.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Bytes read from an HTTP/1 connection at once at most. Large reads make few, cheap frames.
+const READ_BUFFER_BYTES: usize = 512 << 10;
+/// After this long without a request an HTTP/1 connection costs as little as it can.
+const NAP_AFTER: Duration = Duration::from_secs(1);
+/// What a client may send on one HTTP/2 stream, and on all of a connection, before it is read: 40 MiB/s and
+/// 160 MiB/s at 50 ms; and the most that a connection can make us hold.
+const H2_STREAM_WINDOW_BYTES: u32 = 2 << 20;
+const H2_CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// Larger frames are fewer frames; the smallest that may be told is 16 KiB (RFC 9113 6.5.2).
+const H2_FRAME_BYTES_MAX: u32 = 64 << 10;
+/// Requests at once on one connection; 100 at least are recommended (RFC 9113 6.5.2).
+const H2_STREAMS_MAX: u32 = 128;
+/// Bytes of an answer that wait for one stream's client.
+const H2_SEND_BYTES_MAX: usize = 256 << 10;
+/// A silent HTTP/2 client is asked whether it lives this often, and has `H2_PING_TIMEOUT` to say so.
+const H2_PING_EVERY: Duration = Duration::from_secs(30);
+const H2_PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// A client that was told to leave an HTTP/2 connection has this long when it has nothing under way.
+const H2_FAREWELL_MAX: Duration = Duration::from_secs(2);
 
-/// The other end of the connection that a request came on.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub(super) SocketAddr);
-
-type Io = TokioIo<Stall<TcpStream>>;
-
-#[derive(Debug, Clone, Copy)]
-enum Version {
-    Http1,
-    Http2,
-}
-
-/// What a connection is served with.
-#[derive(Debug, Clone)]
-pub(super) struct Serving {
+/// What all connections share.
+#[derive(Debug)]
+pub(super) struct Door {
     pub(super) router: Router,
     pub(super) tasks: Tasks,
-    /// A client that takes nothing of an answer for this long is left.
+    pub(super) idle_timeout: Duration,
     pub(super) write_timeout: Duration,
 }
 
-/// Serves `stream` until it ends, or the service stops.
-pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, serving: Serving) {
-    let Serving { router, tasks, write_timeout } = serving;
-    // Answers are written whole; waiting for more bytes to fill a segment would only delay them.
-    drop(stream.set_nodelay(true));
-    let version = tokio::select! {
-        biased;
-        () = tasks.stopping().cancelled() => return,
-        version = tokio::time::timeout(HEAD_TIMEOUT, version(&stream)) => version,
-    };
-    let Ok(Ok(version)) = version else { return };
-    let stream = TokioIo::new(Stall::new(stream, write_timeout));
-    let ended = match version {
-        Version::Http1 => serve_http1(stream, peer, router, &tasks).await,
-        Version::Http2 => serve_http2(stream, peer, router, &tasks, write_timeout).await,
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early: {error}");
-    }
-}
+/// Where a request comes from: the other end of its connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) SocketAddr);
 
-/// Looks at the first bytes without taking them.
-async fn version(stream: &TcpStream) -> std::io::Result<Version> {
-    let mut first = [0; PREFACE.len()];
+/// Serves requests until the client leaves, is idle for too long, or the service stops.
+pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, door: Arc<Door>) {
+    let stopping = door.tasks.stopping().clone();
+    let mut wire = Wire::new(stream, door.write_timeout);
+    let mut patience = door.idle_timeout;
     loop {
-        match stream.peek(&mut first).await? {
-            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
-            came if first[..came] != PREFACE[..came] => return Ok(Version::Http1),
-            came if came == PREFACE.len() => return Ok(Version::Http2),
-            _ => tokio::time::sleep(PREFACE_PAUSE).await,
-        }
+        let language = tokio::select! {
+            biased;
+            () = stopping.cancelled() => return,
+            language = tokio::time::timeout(patience, wire.listen()) => language,
+        };
+        let next = match language {
+            Ok(Some(Language::Http1)) => http1(wire, peer, &door).await,
+            Ok(Some(Language::Http2)) => return http2(wire, peer, &door).await,
+            Ok(None) | Err(_) => return,
+        };
+        let Some(woken) = next else { return };
+        wire = woken;
+        patience = door.idle_timeout.saturating_sub(NAP_AFTER);
     }
 }
 
-async fn serve_http1(stream: Io, peer: SocketAddr, router: Router, tasks: &Tasks) -> hyper::Result<()> {
-    let service = service_fn(move |request| answer(router.clone(), request, peer));
+/// Answers one request after the other; the socket comes back when nothing happens on it.
+async fn http1(wire: Wire, peer: SocketAddr, door: &Door) -> Option<Wire> {
+    let traffic = Arc::clone(wire.traffic());
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
+        .max_header_size(HEAD_BYTES_MAX)
         .max_buf_size(READ_BUFFER_BYTES)
-        .max_headers(HEADERS_MAX)
-        .serve_connection(stream, service);
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = tasks.stopping().cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+        .serve_connection(TokioIo::new(wire), Answering::on(&traffic, peer, door));
+    let mut connection = connection;
+    let mut stopped = false;
+    let nap_after = NAP_AFTER.min(door.idle_timeout);
+    let mut look = std::pin::pin!(tokio::time::sleep(nap_after));
+    let ended = loop {
+        tokio::select! {
+            biased;
+            ended = &mut connection => break ended,
+            () = door.tasks.stopping().cancelled(), if !stopped => {
+                stopped = true;
+                traffic.stop();
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+            () = look.as_mut(), if !stopped => {
+                let quiet = traffic.quiet_for().unwrap_or_default();
+                if quiet >= nap_after && traffic.is_between_requests() {
+                    traffic.nap();
+                    Pin::new(&mut connection).graceful_shutdown();
+                }
+                look.as_mut().reset(Instant::now() + nap_after.saturating_sub(quiet).max(nap_after / 4));
+            }
         }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early: {error}");
+        return None;
     }
+    let parts = connection.into_parts();
+    traffic.is_napping().then(|| parts.io.into_inner().renew(parts.read_buf))
 }
 
-async fn serve_http2(
-    stream: Io,
-    peer: SocketAddr,
-    router: Router,
-    tasks: &Tasks,
-    write_timeout: Duration,
-) -> hyper::Result<()> {
-    let stalls = Stalls::default();
-    let answers = stalls.clone();
-    let service = service_fn(move |request| {
-        let watched = answers.watch();
-        let answer = answer(router.clone(), request, peer);
-        async move { answer.await.map(|response| response.map(|body| watched.over(body))) }
-    });
-    let connection = http2::Builder::new(InTasks(tasks.clone()))
+/// Answers many requests at a time.
+async fn http2(wire: Wire, peer: SocketAddr, door: &Door) {
+    let traffic = Arc::clone(wire.traffic());
+    // A client that opens streams only to reset them (CVE-2023-44487) is sent away by h2's own bounds.
+    let connection = http2::Builder::new(Streams(door.tasks.clone()))
         .timer(TokioTimer::new())
-        .keep_alive_interval(H2_IDLE_TIMEOUT / 2)
-        .keep_alive_timeout(H2_IDLE_TIMEOUT / 2)
-        .max_concurrent_streams(H2_STREAMS_MAX)
-        .max_header_list_size(H2_HEAD_BYTES_MAX)
         .initial_stream_window_size(H2_STREAM_WINDOW_BYTES)
         .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
-        .serve_connection(stream, service);
+        .max_frame_size(H2_FRAME_BYTES_MAX)
+        .max_concurrent_streams(H2_STREAMS_MAX)
+        .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
+        .max_send_buf_size(H2_SEND_BYTES_MAX)
+        .keep_alive_interval(H2_PING_EVERY)
+        .keep_alive_timeout(H2_PING_TIMEOUT)
+        .serve_connection(TokioIo::new(wire), Answering::on(&traffic, peer, door));
     let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        ended = connection.as_mut() => return ended,
-        () = tasks.stopping().cancelled() => {}
-        () = stalls.idle_for(H2_IDLE_TIMEOUT) => {}
-        () = stalls.stalled_for(write_timeout) => {
-            tracing::debug!("a client took nothing of an answer for too long: its connection is closed");
-            return Ok(());
+    let mut told_to_leave = false;
+    let mut look = tokio::time::interval(door.idle_timeout.min(door.write_timeout) / 8);
+    loop {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection ended early: {error}");
+                }
+                return;
+            }
+            () = door.tasks.stopping().cancelled(), if !told_to_leave => {
+                traffic.stop();
+                told_to_leave = true;
+                connection.as_mut().graceful_shutdown();
+                look = tokio::time::interval(H2_FAREWELL_MAX / 4);
+            }
+            _ = look.tick() => {
+                let quiet = traffic.quiet_for().unwrap_or_default();
+                if told_to_leave && quiet >= H2_FAREWELL_MAX {
+                    return;
+                }
+                if traffic.stalled_for().is_some_and(|stalled| stalled >= door.write_timeout) {
+                    tracing::debug!("a client took nothing of an answer for too long: its connection is closed");
+                    return;
+                }
+                if !told_to_leave && quiet >= door.idle_timeout {
+                    told_to_leave = true;
+                    connection.as_mut().graceful_shutdown();
+                    look = tokio::time::interval_at(Instant::now() + H2_FAREWELL_MAX, H2_FAREWELL_MAX);
+                }
+            }
         }
     }
-    connection.as_mut().graceful_shutdown();
-    connection.await
 }
 
-async fn answer(
-    router: Router,
-    mut request: Request<Incoming>,
-    peer: SocketAddr,
-) -> Result<Response, Infallible> {
-    request.extensions_mut().insert(Peer(peer));
-    router.oneshot(request).await
-}
-
-/// Streams of an HTTP/2 connection run as tasks of ours, so that a stop waits for them.
+/// Runs the streams of an HTTP/2 connection as tasks of the service.
 #[derive(Debug, Clone)]
-struct InTasks(Tasks);
+struct Streams(Tasks);
 
-impl<F> Executor<F> for InTasks
+impl<F> hyper::rt::Executor<F> for Streams
 where
-    F: Future<Output: Send + 'static> + Send + 'static,
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
 {
     fn execute(&self, stream: F) {
-        self.0.spawn("stream", stream);
+        drop(self.0.spawn("stream", stream));
+    }
+}
+
+/// What hyper calls for each request.
+#[derive(Debug, Clone)]
+struct Answering {
+    router: TowerToHyperService<Router>,
+    traffic: Arc<Traffic>,
+    peer: SocketAddr,
+}
+
+impl Answering {
+    fn on(traffic: &Arc<Traffic>, peer: SocketAddr, door: &Door) -> Self {
+        let router = TowerToHyperService::new(door.router.clone());
+        Self { router, traffic: Arc::clone(traffic), peer }
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for Answering {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let under_way = self.traffic.begin();
+        let way = if request.version() == Version::HTTP_2 { Way::OutOfMany } else { Way::Out };
+        let mut request = request.map(|body| under_way.arriving(body));
+        request.extensions_mut().insert(Peer(self.peer));
+        let answer = self.router.call(request);
+        Box::pin(async move { Ok(answer.await?.map(|body| under_way.leaving(body, way))) })
     }
 }

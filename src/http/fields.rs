@@ -9,13 +9,22 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value, json};
 
+use super::document::{self, escape};
+use crate::base::metadata::Metadata;
 use crate::base::{Code, Error, Result};
 
 /// The fields of a JSON object, taken one by one.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
     values: Map<String, Value>,
-    faults: Vec<Value>,
+    faults: Vec<Fault>,
+}
+
+#[derive(Debug)]
+struct Fault {
+    pointer: String,
+    detail: String,
+    code: Code,
 }
 
 impl Fields {
@@ -24,8 +33,14 @@ impl Fields {
         if body.is_empty() {
             return Ok(Self::default());
         }
-        match serde_json::from_slice(body) {
-            Ok(Value::Object(values)) => Ok(Self { values, faults: Vec::new() }),
+        match document::parse(body) {
+            Ok((Value::Object(values), repeated)) => {
+                let mut fields = Self { values, faults: Vec::new() };
+                for pointer in repeated {
+                    fields.fault::<()>(&pointer[1..], "is there more than once");
+                }
+                Ok(fields)
+            }
             Ok(_) => Err(Error::new(Code::InvalidRequest, "the body is not a JSON object")),
             Err(error) => Err(Error::new(Code::InvalidRequest, format!("the body is not JSON: {error}"))),
         }
@@ -48,8 +63,9 @@ impl Fields {
     }
 
     /// A string that reads as a `T`.
-    pub(super) fn parsed<T: FromStr<Err = Error>>(&mut self, name: &str) -> Result<Option<T>> {
-        self.string(name).map(|text| text.parse()).transpose()
+    pub(super) fn parsed<T: FromStr<Err = Error>>(&mut self, name: &str) -> Option<T> {
+        let text = self.string(name)?;
+        self.settled(name, text.parse())
     }
 
     /// True or false; absent is false.
@@ -89,13 +105,33 @@ impl Fields {
         Some(list)
     }
 
-    /// An object of strings; absent and null are an empty one.
-    pub(super) fn strings(&mut self, name: &str) -> BTreeMap<String, String> {
-        self.optional_strings(name).unwrap_or_default()
+    /// A string that `check` takes.
+    pub(super) fn checked(&mut self, name: &str, check: impl Fn(&str) -> Result<()>) -> Option<String> {
+        let text = self.string(name)?;
+        let checked = check(&text);
+        self.settled(name, checked.map(|()| text))
+    }
+
+    /// A client's own pairs, in `metadata`.
+    pub(super) fn metadata(&mut self) -> Option<Metadata> {
+        let pairs = self.strings("metadata")?;
+        self.settled("metadata", Metadata::new(pairs))
+    }
+
+    /// What came of the field `name`; what is wrong with it is told with all the rest.
+    fn settled<T>(&mut self, name: &str, value: Result<T>) -> Option<T> {
+        match value {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let (pointer, detail) = (format!("/{name}"), error.detail().to_owned());
+                self.faults.push(Fault { pointer, detail, code: error.code() });
+                None
+            }
+        }
     }
 
     /// An object of strings; absent and null are the same.
-    pub(super) fn optional_strings(&mut self, name: &str) -> Option<BTreeMap<String, String>> {
+    fn strings(&mut self, name: &str) -> Option<BTreeMap<String, String>> {
         match self.take(name)? {
             Value::Object(pairs) => {
                 let mut strings = BTreeMap::new();
@@ -113,7 +149,7 @@ impl Fields {
 
     /// A value that must be there. What [`Fields::finish`] then says counts, not the placeholder.
     pub(super) fn required<T: Default>(&mut self, name: &str, value: Option<T>) -> T {
-        let told = |fault: &Value| fault["pointer"] == json!(format!("/{name}"));
+        let told = |fault: &Fault| fault.pointer == format!("/{name}");
         if value.is_none() && !self.faults.iter().any(told) {
             self.fault::<()>(name, "is required");
         }
@@ -121,21 +157,23 @@ impl Fields {
     }
 
     /// # Errors
-    /// `InvalidRequest` `{ errors: [{ pointer, detail }] }` if anything was wrong, or is left over.
+    /// `InvalidRequest` `{ errors: [{ pointer, detail }] }` if anything was wrong, or is left over; the code of the
+    /// faults where all share another one.
     pub(super) fn finish(mut self) -> Result<()> {
         for name in std::mem::take(&mut self.values).keys() {
             self.fault::<()>(&escape(name), "is not a field of this request");
         }
-        if self.faults.is_empty() {
-            return Ok(());
-        }
+        let Some(first) = self.faults.first() else { return Ok(()) };
+        let shared = self.faults.iter().all(|fault| fault.code == first.code);
+        let code = if shared { first.code } else { Code::InvalidRequest };
         let detail = match self.faults.as_slice() {
-            [one] => {
-                format!("{} {}", one["pointer"].as_str().unwrap_or(""), one["detail"].as_str().unwrap_or(""))
-            }
+            [one] => format!("{} {}", one.pointer, one.detail),
             many => format!("{} fields are wrong", many.len()),
         };
-        Err(Error::new(Code::InvalidRequest, detail).with("errors", self.faults))
+        let tell = |fault: &Fault| json!({ "pointer": fault.pointer, "detail": fault.detail });
+        let errors: Vec<Value> = self.faults.iter().map(tell).collect();
+        let error = Error::new(code, detail);
+        Err(if code == Code::InvalidRequest { error.with("errors", errors) } else { error })
     }
 
     fn take(&mut self, name: &str) -> Option<Value> {
@@ -143,14 +181,10 @@ impl Fields {
     }
 
     fn fault<T>(&mut self, path: &str, detail: &str) -> Option<T> {
-        self.faults.push(json!({ "pointer": format!("/{path}"), "detail": detail }));
+        let (pointer, detail) = (format!("/{path}"), detail.to_owned());
+        self.faults.push(Fault { pointer, detail, code: Code::InvalidRequest });
         None
     }
-}
-
-/// RFC 6901 3.
-fn escape(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
 }
 
 /// The parameters of a query string, taken one by one.

@@ -21,7 +21,7 @@ use super::serve;
 use crate::app::Services;
 use crate::base::Code::{FileNotFound, PreconditionFailed, RangeNotSatisfiable};
 use crate::base::digest::Checksum;
-use crate::base::metadata::Metadata;
+use crate::base::metadata::{self, Metadata};
 use crate::base::page::Limit;
 use crate::base::{FileId, Timestamp};
 use crate::files::{File, FileChange, FileFilter, Order};
@@ -112,8 +112,8 @@ pub(super) async fn change(
     Json(mut fields): Json,
 ) -> Answer {
     let change = FileChange {
-        filename: fields.string("filename"),
-        metadata: fields.optional_strings("metadata").map(Metadata::new).transpose()?,
+        filename: fields.checked("filename", metadata::check_filename),
+        metadata: fields.metadata(),
     };
     fields.finish()?;
     let file = state.files.change(&who, id, change, conditions::expected_version(&headers)).await?;

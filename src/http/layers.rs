@@ -7,15 +7,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
+use super::body::{self, Patience};
 use super::client_address;
 use super::connection::Peer;
+use super::head;
 use super::problem::{self, Problem};
-use super::{body, host};
+use super::query;
 use crate::app::Services;
 use crate::base::{Code, Error};
 use crate::telemetry::metrics;
@@ -25,7 +27,7 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_LEN_MAX: usize = 128;
 
 /// Sees a request through.
-pub(super) async fn around(State(state): State<Arc<Services>>, request: Request, next: Next) -> Response {
+pub(super) async fn around(State(state): State<Arc<Services>>, mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let request_id = request_id(&request);
     let method = request.method().clone();
@@ -33,18 +35,27 @@ pub(super) async fn around(State(state): State<Arc<Services>>, request: Request,
     let route = request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned());
     let flying = Flying::new();
 
-    let mut request = request;
+    let http2 = request.version() == Version::HTTP_2;
     if let Some(Peer(peer)) = request.extensions().get() {
         let client = client_address::of(peer.ip(), request.headers(), &state.door.trusted_proxies);
         request.extensions_mut().insert(client);
     }
-    let mut response = match host::check(&request) {
-        Ok(()) => next.run(body::guard(request, body::Patience::of(&state.door), &state.tasks)).await,
+    let head = head::check(&mut request);
+    let checked = head.is_ok();
+    let request = body::guard(request, Patience::of(&state.door), &state.tasks);
+    let mut response = match head.and_then(|()| query::check(&method, route.as_deref(), request.uri())) {
+        Ok(()) => next.run(request).await,
         Err(error) => Problem(error).into_response(),
     };
 
     drop(flying);
     let error = response.extensions_mut().remove::<Arc<Error>>();
+    // What comes after a head that can be read in two ways is nobody's request; nor will the rest of a body that was
+    // too slow be waited for (RFC 9110 15.5.9). HTTP/2 ends streams, and has no such header.
+    let late = error.as_ref().is_some_and(|error| error.code() == Code::RequestTimeout);
+    if !http2 && (late || !checked) {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if let Some(error) = &error {
         problem::render(&mut response, error, &path, &request_id);
     }

@@ -89,10 +89,6 @@ pub(super) fn render(response: &mut Response, error: &Error, path: &str, request
         // RFC 9110 11.6.1: a 401 says how to authenticate; RFC 6750 3.
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    if code.class() == Class::TimedOut {
-        // RFC 9110 15.5.9: the rest of the request will not be waited for.
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
 }
 
 /// What lies behind a bug is for the log; the id leads whoever reads the log to it.

@@ -1,4 +1,4 @@
-//! The accept loop: who may connect, and an orderly end. What happens on a connection stands in [`super::connection`].
+//! The accept loop: one task a connection, as many as there may be, an orderly end.
 //!
 //! At the end no new connection is taken, idle ones are closed, and requests that are being answered may
 //! finish; how long, the caller says.
@@ -7,33 +7,30 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use super::connection::{self, Serving};
+use super::connection::{self, Door};
 use crate::app::Services;
 use crate::base::{Code, Error, Result};
-use crate::telemetry::metrics;
+use crate::telemetry::{Tasks, metrics};
 
 /// When the process has no file descriptor left, accepting is tried again after this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// A connection too many gets its refusal within this time, or none.
-const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
-/// What a connection too many is told, before it has asked anything: a health check or a client with a queue of
-/// its own learns at once what is wrong, rather than hanging in the backlog.
-const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
-    Retry-After: 1\r\nConnection: close\r\nContent-Type: application/problem+json\r\nContent-Length: 169\r\n\r\n\
-    {\"type\":\"/problems/overloaded\",\"title\":\"The service is busy\",\"status\":503,\
-    \"detail\":\"the service has as many connections as it takes; try again soon\",\"code\":\"overloaded\"}";
+/// So many clients at once are told that there is no room; more are not even told.
+const REFUSALS_MAX: usize = 64;
+/// Such a client has this long to read it.
+const REFUSAL_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// A listener with what it serves.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
-    serving: Serving,
-    /// How many connections it still takes.
-    free: Arc<Semaphore>,
+    door: Arc<Door>,
+    tasks: Tasks,
+    room: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
 }
 
 impl Server {
@@ -46,13 +43,22 @@ impl Server {
             let detail = format!("cannot listen on {address}: {error}; set server.listen to a free address");
             Error::new(Code::Internal, detail)
         })?;
-        let free = Arc::new(Semaphore::new(services.door.max_connections as usize));
-        let serving = Serving {
+        let tasks = services.tasks.clone();
+        let door = Door {
             router: super::router(Arc::clone(services)),
-            tasks: services.tasks.clone(),
+            tasks: tasks.clone(),
+            idle_timeout: services.door.idle_timeout,
             write_timeout: services.door.write_timeout,
         };
-        Ok(Self { listener, serving, free })
+        let room = usize::try_from(services.door.max_connections).unwrap_or(Semaphore::MAX_PERMITS);
+        let room = Arc::new(Semaphore::new(room));
+        Ok(Self {
+            listener,
+            door: Arc::new(door),
+            tasks,
+            room,
+            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
+        })
     }
 
     /// Where it listens.
@@ -62,7 +68,7 @@ impl Server {
 
     /// Takes connections until the service begins to stop. Connections go on in their tasks.
     pub async fn run(self) {
-        let stopping = self.serving.tasks.stopping().clone();
+        let stopping = self.tasks.stopping().clone();
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -70,7 +76,7 @@ impl Server {
                 accepted = self.listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => self.admit(stream, peer),
+                Ok((stream, peer)) => self.welcome(stream, peer),
                 // The peer left before it was accepted; or we are out of descriptors, which takes a moment.
                 Err(error) => {
                     tracing::warn!(%error, "could not accept a connection: {error}");
@@ -80,37 +86,49 @@ impl Server {
         }
     }
 
-    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
-        let Ok(place) = Arc::clone(&self.free).try_acquire_owned() else {
-            metrics::connection_refused();
-            self.serving.tasks.spawn("refuse connection", refuse(stream));
+    /// Serves the connection if there is room for one more. Who finds none is told at once: it can try another
+    /// server or come back, and a health check learns that this one is full. In the backlog it would only wait.
+    fn welcome(&self, stream: TcpStream, peer: SocketAddr) {
+        if let Ok(place) = Arc::clone(&self.room).try_acquire_owned() {
+            let door = Arc::clone(&self.door);
+            self.tasks.spawn("connection", async move {
+                metrics::http_connections(1);
+                connection::serve(stream, peer, door).await;
+                metrics::http_connections(-1);
+                drop(place);
+            });
             return;
-        };
-        let serving = self.serving.clone();
-        self.serving.tasks.spawn("connection", async move {
-            connection::serve(stream, peer, serving).await;
-            drop(place);
-        });
+        }
+        metrics::connection_refused();
+        if let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() {
+            self.tasks.spawn("refusal", async move {
+                drop(tokio::time::timeout(REFUSAL_TIME_MAX, refuse(stream)).await);
+                drop(place);
+            });
+        }
     }
 }
 
-async fn refuse(mut stream: TcpStream) {
-    let said = async {
-        stream.write_all(REFUSAL).await?;
-        stream.shutdown().await
-    };
-    drop(tokio::time::timeout(REFUSAL_TIMEOUT, said).await);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::REFUSAL;
-
-    #[test]
-    fn the_refusal_says_its_own_length() {
-        let text = std::str::from_utf8(REFUSAL).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{}", body.len());
-        serde_json::from_str::<serde_json::Value>(body).unwrap();
-    }
+/// Whatever the client asks, the answer is the same; so it is not read before, only away.
+async fn refuse(mut stream: TcpStream) -> std::io::Result<()> {
+    let code = Code::Overloaded;
+    let body = serde_json::json!({
+        "type": format!("/problems/{}", code.as_str()),
+        "title": code.title(),
+        "status": 503,
+        "detail": "as many clients are connected as there may be; try again",
+        "code": code.as_str(),
+    });
+    let body = body.to_string();
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\n\
+         Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await?;
+    // Closing over unread bytes would take the answer away (RFC 9112 9.6).
+    let mut away = [0; 4096];
+    while stream.read(&mut away).await? > 0 {}
+    Ok(())
 }

@@ -22,7 +22,7 @@ use crate::base::Code::{
     IdempotencyConflict, InvalidDigest, QuotaExceeded, StorageFull, TooManyUploads, UploadFinalized,
     UploadGone, UploadIncomplete, UploadNotFound,
 };
-use crate::base::metadata::Metadata;
+use crate::base::metadata;
 use crate::base::page::Limit;
 use crate::base::{ChunkIndex, UploadId};
 use crate::upload::{ChunkIn, Finalized, NewUpload, OnRepeat, Status, UploadFilter};
@@ -52,14 +52,15 @@ pub(super) async fn create(
     once: Once,
     Json(mut fields): Json,
 ) -> Answer {
-    let (filename, total_size) = (fields.string("filename"), fields.number("total_size"));
+    let filename = fields.checked("filename", metadata::check_filename);
+    let total_size = fields.number("total_size");
     let new = NewUpload {
         filename: fields.required("filename", filename),
         total_size: fields.required("total_size", total_size),
-        content_type: fields.string("content_type"),
+        content_type: fields.checked("content_type", metadata::check_content_type),
         chunk_size: fields.number("chunk_size"),
-        checksum: fields.parsed("checksum")?,
-        metadata: Metadata::new(fields.strings("metadata"))?,
+        checksum: fields.parsed("checksum"),
+        metadata: fields.metadata().unwrap_or_default(),
     };
     fields.finish()?;
     let view = |status: &Status| {
@@ -171,7 +172,7 @@ pub(super) async fn finalize(
     Who(who): Who,
     Json(mut fields): Json,
 ) -> Answer {
-    let checksum = fields.parsed("checksum")?;
+    let checksum = fields.parsed("checksum");
     fields.finish()?;
     let finished = match state.uploads.finalize(&who, id, checksum).await? {
         Finalized::Done(finished) => finished,

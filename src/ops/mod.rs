@@ -9,15 +9,20 @@ pub mod descriptors;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::{Error, Principal};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::base::{Clock, Error, Principal};
 use crate::blob::BlobStore;
-use crate::db::Db;
+use crate::db::{Db, Urgency, stores};
 use crate::telemetry::metrics;
 
 pub use self::rates::Rates;
 
 /// A part that does not answer for this long is away.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Whether the database can write is tried this often at most, however often it is asked for.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 /// What is known of one part.
 #[derive(Debug, Clone)]
@@ -33,12 +38,15 @@ pub struct Check {
 pub struct Ops {
     db: Db,
     store: Arc<dyn BlobStore>,
+    clock: Arc<dyn Clock>,
+    /// When the database was last tried, and what came of it.
+    probed: Mutex<Option<(Instant, Result<(), String>)>>,
 }
 
 impl Ops {
     /// Looks after these.
-    pub fn new(db: Db, store: Arc<dyn BlobStore>) -> Self {
-        Self { db, store }
+    pub fn new(db: Db, store: Arc<dyn BlobStore>, clock: Arc<dyn Clock>) -> Self {
+        Self { db, store, clock, probed: Mutex::new(None) }
     }
 
     /// What the service has counted, in Prometheus' text format.
@@ -52,13 +60,28 @@ impl Ops {
 
     /// Asks every part, each within two seconds.
     pub async fn ready(&self) -> Vec<Check> {
-        let database = tokio::time::timeout(ANSWER_WAIT_MAX, self.db.ping());
+        let database = tokio::time::timeout(ANSWER_WAIT_MAX, self.writes());
         let store = tokio::time::timeout(ANSWER_WAIT_MAX, self.store.available());
         let (database, store) = tokio::join!(database, store);
         vec![
-            check("database", database.map(|answer| answer.map_err(|error| error.to_string()))),
+            check("database", database),
             check("store", store.map(|answer| answer.map_err(|error| error.to_string()))),
         ]
+    }
+
+    /// Whether the database can write: one that only reads, as on a full disk, takes no chunk.
+    async fn writes(&self) -> Result<(), String> {
+        let mut probed = self.probed.lock().await;
+        if let Some((at, outcome)) = &*probed
+            && at.elapsed() < PROBE_EVERY
+        {
+            return outcome.clone();
+        }
+        let now = self.clock.now();
+        let wrote = self.db.write(Urgency::Normal, move |c| Box::pin(stores::probe(c, now))).await;
+        let outcome = wrote.map_err(|error| error.to_string());
+        *probed = Some((Instant::now(), outcome.clone()));
+        outcome
     }
 }
 

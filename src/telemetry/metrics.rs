@@ -20,6 +20,7 @@ const IN_FLIGHT: &str = "cifra_http_requests_in_flight";
 const FILES: &str = "cifra_files_created_total";
 const FILE_BYTES: &str = "cifra_files_created_bytes_total";
 const WATCHERS: &str = "cifra_upload_watchers";
+const CONNECTIONS: &str = "cifra_http_connections";
 const SWEPT: &str = "cifra_sweeper_actions_total";
 
 /// From a chunk journalled in half a millisecond to a finalize of a minute.
@@ -75,6 +76,7 @@ fn describe() {
     describe_histogram!(HTTP_SECONDS, Unit::Seconds, "From the request's head to the answer's head");
     describe_counter!(CONNECTIONS_REFUSED, "Connections refused because server.max_connections were open");
     describe_gauge!(IN_FLIGHT, "Requests being answered now");
+    describe_gauge!(CONNECTIONS, "Connections open now");
     describe_histogram!(STAGE_SECONDS, Unit::Seconds, "What a chunk spent in each stage");
     describe_counter!(RECEIVED_BYTES, Unit::Bytes, "Bytes of accepted chunks");
     describe_counter!(CHUNKS, "Chunks by outcome: accepted, repeated, refused");
@@ -102,6 +104,11 @@ pub fn connection_refused() {
 /// Requests in flight: `delta` more, or less.
 pub fn http_in_flight(delta: i32) {
     gauge!(IN_FLIGHT).increment(f64::from(delta));
+}
+
+/// Connections open: `delta` more, or less.
+pub fn http_connections(delta: i32) {
+    gauge!(CONNECTIONS).increment(f64::from(delta));
 }
 
 /// A chunk spent `elapsed` in `stage`.

@@ -114,3 +114,33 @@ async fn members_of_problems_do_not_depend_on_what_was_asked() {
     assert_eq!(answer.header("cache-control"), "no-store");
     assert_eq!(answer.header("content-length"), answer.body.len().to_string());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_parameter_that_nobody_documented_is_refused_on_every_route() {
+    let app = TestApp::start().await;
+    let document = app.get("/openapi.json").await.expect(200).json();
+    let mut asked = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys().filter(|method| *method != "head") {
+            let path = path.replace("{index}", "0").replace("{code}", "not-found").replace("{id}", NOBODY);
+            let method: Method = method.to_uppercase().parse().unwrap();
+            let json = [("content-type", "application/json")];
+            let told = app.send(method.clone(), &format!("{path}?filename=a&surplus=1"), &json, "").await;
+            let pointers = told.pointers();
+            let surplus = pointers.iter().any(|pointer| pointer == "?surplus" || pointer == "?filename");
+            assert!(surplus, "{method} {path}: {pointers:?}");
+            asked += 1;
+        }
+    }
+    assert!(asked > 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_header_that_is_no_list_comes_once() {
+    let app = TestApp::start().await;
+    for name in ["range", "content-type", "if-range", "if-modified-since"] {
+        let twice = [(name, "a"), (name, "b")];
+        app.get_with("/healthz", &twice).await.problem(400, "invalid-request");
+    }
+    app.get_with("/healthz", &[("if-none-match", "\"a\""), ("if-none-match", "\"b\"")]).await.expect(200);
+}

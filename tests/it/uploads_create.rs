@@ -193,3 +193,28 @@ async fn either_checksum_may_be_declared_for_the_whole() {
         assert_eq!(app.get(&file.content_path()).await.expect(200).body, content);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_that_is_wrong_with_a_request_is_told_at_once() {
+    let app = TestApp::start().await;
+    let body = json!({
+        "filename": "", "total_size": -1, "content_type": "x", "checksum": "md5:00", "metadata": { "": "a" }, "more": 1,
+    });
+    let mut told = app.post("/api/uploads", &body).await.pointers();
+    told.sort_unstable();
+    assert_eq!(told, ["/checksum", "/content_type", "/filename", "/metadata", "/more", "/total_size"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_stands_twice_is_refused() {
+    let app = TestApp::start().await;
+    let json = [("content-type", "application/json")];
+    for (body, pointer) in [
+        (r#"{"filename":"a","total_size":1,"filename":"b"}"#, "/filename"),
+        (r#"{"filename":"a","total_size":1,"metadata":{"a/b":"1","a/b":"1"}}"#, "/metadata/a~1b"),
+        (r#"{"filename":"a","total_size":1,"total_size":null}"#, "/total_size"),
+    ] {
+        let answer = app.send(axum::http::Method::POST, "/api/uploads", &json, body).await;
+        assert_eq!(answer.pointers()[0], pointer, "{body}");
+    }
+}

@@ -73,17 +73,26 @@ impl Builder {
         let (address, sweeper) = (server.address().unwrap(), Arc::clone(app.sweeper()));
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(app.run(server.run(), async move { drop(stopped.await) }));
-        // The provider of TLS that the crate brings; nothing here speaks TLS, but the client wants one.
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let no_roots = rustls::RootCertStore::empty();
-        let tls = rustls::ClientConfig::builder().with_root_certificates(no_roots).with_no_client_auth();
-        let http = reqwest::Client::builder().no_proxy().tls_backend_preconfigured(tls).build().unwrap();
+        let http = client().build().unwrap();
         let acting_as = Mutex::default();
         TestApp { address, http, sweeper, stop: Some(stop), running: Some(running), folder, auth, acting_as }
     }
 }
 
+fn client() -> reqwest::ClientBuilder {
+    // The provider of TLS that the crate brings; nothing here speaks TLS, but the client wants one.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let no_roots = rustls::RootCertStore::empty();
+    let tls = rustls::ClientConfig::builder().with_root_certificates(no_roots).with_no_client_auth();
+    reqwest::Client::builder().no_proxy().tls_backend_preconfigured(tls)
+}
+
 impl TestApp {
+    /// From now on it is asked by HTTP/2 with prior knowledge.
+    pub(crate) fn speak_http2(&mut self) {
+        self.http = client().http2_prior_knowledge().build().unwrap();
+    }
+
     /// The service as it is configured by default.
     pub(crate) async fn start() -> Self {
         Self::builder().start().await

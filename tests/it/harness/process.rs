@@ -199,6 +199,15 @@ impl Server {
         self.child.as_mut().unwrap().try_wait().unwrap()
     }
 
+    /// A line of its `/proc/PID/status` that is in kB, in bytes: `VmRSS`, `VmHWM`.
+    pub(crate) fn memory(&self, line: &str) -> u64 {
+        let id = self.child.as_ref().unwrap().id();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let found = status.lines().find_map(|found| found.strip_prefix(line)).unwrap();
+        let kilobytes: u64 = found.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap();
+        kilobytes << 10
+    }
+
     /// Waits until it has ended by itself.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         let status = until("the server ends", async || self.exited()).await;

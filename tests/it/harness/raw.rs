@@ -103,6 +103,12 @@ impl Raw {
         assert!(!self.read_more().await, "more came: {:?}", String::from_utf8_lossy(&self.unread));
     }
 
+    /// Everything until the other side closes.
+    pub(crate) async fn rest(mut self) -> Vec<u8> {
+        while self.read_more().await {}
+        self.unread
+    }
+
     /// `false` at the end, orderly or not.
     async fn read_more(&mut self) -> bool {
         let read = tokio::time::timeout(PATIENCE, self.stream.read_buf(&mut self.unread));
