@@ -29,8 +29,8 @@ is run again: the unchanged file is recognized by its path, size, modification t
 
 /// Upload files, and folders with everything below them
 ///
-/// Files go up in chunks, several at a time, each with a checksum (CRC64NVME) that the server verifies; the whole
-/// file's checksum is verified at the end, so that a file edited meanwhile is caught. Files of a folder keep their
+/// Small files go up in one request, others in chunks, several at a time, each with a checksum (CRC64NVME) that the
+/// server verifies; the whole file's checksum is verified at the end, so that a file edited meanwhile is caught. Files of a folder keep their
 /// path within it as `metadata.path`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -47,6 +47,9 @@ pub(super) struct Upload {
     /// The size of chunks to ask for; the server decides [default: the server's]
     #[arg(long, value_name = "SIZE", value_parser = config::parse_size)]
     chunk_size: Option<ByteSize>,
+    /// Send larger files by chunks, others in one request
+    #[arg(long, value_name = "SIZE", default_value = "10MB", value_parser = config::parse_size)]
+    chunked_above: ByteSize,
     #[command(flatten)]
     remote: Remote,
     #[command(flatten)]
@@ -92,6 +95,8 @@ impl Upload {
             parallel: self.parallel.get(),
             resume: if self.fresh { Resume::Fresh } else { Resume::Yes },
             chunk_size: self.chunk_size.map(ByteSize::bytes),
+            // Who wishes for chunks of a size wants chunks.
+            chunked_above: if self.chunk_size.is_some() { 0 } else { self.chunked_above.bytes() },
         }
     }
 }

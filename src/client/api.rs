@@ -103,6 +103,18 @@ pub(super) struct NewUpload<'a> {
     pub(super) idempotency_key: &'a str,
 }
 
+/// What to send with `POST /api/files`, beside the bytes.
+#[derive(Debug)]
+pub(super) struct NewFile<'a> {
+    pub(super) filename: &'a str,
+    pub(super) size: u64,
+    pub(super) crc: Crc64,
+    /// Strings only.
+    pub(super) metadata: &'a Map<String, Value>,
+    /// The same for repeats of one attempt to create one file.
+    pub(super) idempotency_key: &'a str,
+}
+
 /// What finalize answered.
 #[derive(Debug)]
 pub(super) enum Finalized {
@@ -259,6 +271,31 @@ impl Client {
         }
         let request = self.call(Method::POST, "/api/uploads");
         json_of(request.header("Idempotency-Key", new.idempotency_key).json(&body)).await
+    }
+
+    /// The newest files whose metadata has this fingerprint.
+    pub(super) async fn files_of(&self, fingerprint: &str) -> Result<Vec<FileRecord>> {
+        let query = [("metadata.fingerprint", fingerprint), ("sort", "-created_at"), ("limit", "100")];
+        let page: FilePage = json_of(self.call(Method::GET, "/api/files").query(&query)).await?;
+        page.items.into_iter().map(FileRecord::from_json).collect()
+    }
+
+    /// Makes a file in one request: `body` gives exactly `new.size` bytes whose checksum is `new.crc`.
+    pub(super) async fn create_file(&self, new: &NewFile<'_>, body: reqwest::Body) -> Result<FileRecord> {
+        let mut query = vec![("filename".to_owned(), new.filename)];
+        for (key, value) in new.metadata {
+            query.extend(value.as_str().map(|value| (format!("metadata.{key}"), value)));
+        }
+        let timeout = CALL_TIMEOUT + Duration::from_secs(new.size / SLOWEST_BYTES_PER_SECOND);
+        let request = self
+            .call(Method::POST, "/api/files")
+            .query(&query)
+            .header(CONTENT_LENGTH, new.size) // a stream's length is not known otherwise
+            .header("X-Checksum-Crc64nvme", BASE64.encode(new.crc.value().to_be_bytes()))
+            .header("Idempotency-Key", new.idempotency_key)
+            .timeout(timeout)
+            .body(body);
+        FileRecord::from_json(json_of(request).await?)
     }
 
     /// Sends one chunk: `body` gives exactly `size` bytes whose checksum is `crc`.

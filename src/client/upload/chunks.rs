@@ -19,7 +19,7 @@ use crate::base::{ChunkIndex, UploadId};
 use crate::client::{Event, Observer, Result};
 
 /// How often a chunk is sent again that arrived with other bytes than those that left: a bad line or bad memory.
-const GARBLED_MAX: u32 = 3;
+pub(super) const GARBLED_MAX: u32 = 3;
 
 /// The checksum of each chunk, as far as they are known.
 pub(super) struct Checksums(Mutex<Vec<Option<Crc64>>>);
@@ -108,7 +108,7 @@ impl Uploader {
         chunk: &Chunk,
         observer: &Observer,
     ) -> Result<()> {
-        let meter = Meter { moved: Arc::default(), observer: Arc::clone(observer) };
+        let meter = Meter::new(observer);
         let body = reqwest::Body::wrap_stream(meter.watch(source.stream(chunk)));
         let size = chunk.range.len();
         let sent = self.client.put_chunk(id, index, size, chunk.crc, body).await;
@@ -124,13 +124,22 @@ impl Uploader {
 }
 
 /// Tells how many bytes have left in one attempt.
-struct Meter {
-    moved: Arc<AtomicU64>,
+pub(super) struct Meter {
+    pub(super) moved: Arc<AtomicU64>,
     observer: Observer,
 }
 
 impl Meter {
-    fn watch(&self, body: BoxStream<'static, io::Result<Bytes>>) -> BoxStream<'static, io::Result<Bytes>> {
+    /// Nothing has left yet.
+    pub(super) fn new(observer: &Observer) -> Self {
+        Self { moved: Arc::default(), observer: Arc::clone(observer) }
+    }
+
+    /// Counts what is read of `body`.
+    pub(super) fn watch(
+        &self,
+        body: BoxStream<'static, io::Result<Bytes>>,
+    ) -> BoxStream<'static, io::Result<Bytes>> {
         let (moved, observer) = (Arc::clone(&self.moved), Arc::clone(&self.observer));
         body.inspect_ok(move |piece| {
             moved.fetch_add(piece.len() as u64, Ordering::Relaxed);

@@ -1,4 +1,5 @@
-//! Uploads a file by chunks: finds its session or begins one, sends what is missing, finalizes.
+//! Uploads a file: a small one in one request (`whole`), others by chunks: finds the session or begins one, sends what
+//! is missing, finalizes.
 //!
 //! In rounds, because the server knows best: each asks what is missing, sends it (and hashes what is there, for the
 //! whole file's checksum), and finalizes when nothing is. Whatever was interrupted, here or there, is just a round
@@ -8,6 +9,7 @@
 mod chunks;
 mod plan;
 mod source;
+mod whole;
 
 #[cfg(test)]
 mod tests;
@@ -35,6 +37,8 @@ pub struct Options {
     pub resume: Resume,
     /// The size of chunks to wish for, in bytes; the server decides.
     pub chunk_size: Option<u64>,
+    /// Larger files go up by chunks, others in one request; in bytes.
+    pub chunked_above: u64,
 }
 
 /// What to do with an earlier upload of the same file.
@@ -127,6 +131,9 @@ impl Uploader {
     pub async fn upload(&self, item: &Item, observer: &Observer) -> Result<Uploaded> {
         let path = item.path.clone();
         let source = Arc::new(blocking(move || Source::open(&path)).await?);
+        if source.size() <= self.options.chunked_above {
+            return self.upload_whole(item, &source, observer).await;
+        }
         let mut resume = self.options.resume;
         for last_try in [false, true] {
             match self.upload_once(item, &source, resume, observer).await {
@@ -255,14 +262,11 @@ impl Uploader {
                 }
             }
         }
-        let mut metadata = Map::new();
-        metadata.insert("fingerprint".to_owned(), fingerprint.into());
-        metadata.extend(item.folder_path.clone().map(|path| ("path".to_owned(), path.into())));
         let new = NewUpload {
             filename: &item.filename,
             total_size: source.size(),
             chunk_size: self.options.chunk_size,
-            metadata,
+            metadata: metadata_of(item, &fingerprint),
             idempotency_key: &uuid::Uuid::new_v4().to_string(),
         };
         client.patiently(observer, async || client.create_upload(&new).await).await
@@ -295,6 +299,14 @@ impl Upload {
     fn is_alive(&self) -> bool {
         matches!(self.state, UploadState::Receiving | UploadState::Finalizing | UploadState::Completed)
     }
+}
+
+/// What is kept beside a file's bytes.
+fn metadata_of(item: &Item, fingerprint: &str) -> Map<String, Value> {
+    let mut metadata = Map::new();
+    metadata.insert("fingerprint".to_owned(), fingerprint.into());
+    metadata.extend(item.folder_path.clone().map(|path| ("path".to_owned(), path.into())));
+    metadata
 }
 
 /// The file of a completed upload, if it has the bytes that are here.

@@ -56,6 +56,8 @@ pub(crate) struct Session {
 pub(crate) struct World {
     pub(crate) sessions: BTreeMap<String, Session>,
     pub(crate) seen: Vec<Seen>,
+    /// The files of requests that had an `Idempotency-Key`, by it.
+    pub(crate) keys: BTreeMap<String, String>,
     /// Faults for requests whose `METHOD path` contains the text, in this order.
     pub(crate) faults: VecDeque<(&'static str, Fault)>,
 }
@@ -187,6 +189,10 @@ async fn handle(State(mut context): State<Context>, request: Request) -> Respons
         ("GET", ["healthz"]) => answer(StatusCode::OK, &json!({ "status": "ok" })),
         ("GET", ["api", "uploads"]) => list(&world, parts.uri.query().unwrap_or_default()),
         ("POST", ["api", "uploads"]) => create(&mut world, &body),
+        ("GET", ["api", "files"]) => list_files(&world, parts.uri.query().unwrap_or_default()),
+        ("POST", ["api", "files"]) => {
+            create_file(&mut world, parts.uri.query().unwrap_or_default(), &parts.headers, body)
+        }
         ("GET", ["api", "files", id, "content"]) => return content(&world, id, &parts.headers, fault),
         (method, ["api", kind, id, rest @ ..]) => match world.sessions.get_mut(*id) {
             None => problem(StatusCode::NOT_FOUND, "upload-not-found"),
@@ -234,6 +240,47 @@ fn list(world: &World, query: &str) -> Response {
     answer(StatusCode::OK, &json!({ "items": items, "next_cursor": null }))
 }
 
+fn list_files(world: &World, query: &str) -> Response {
+    let wanted = query.split('&').find_map(|pair| pair.strip_prefix("metadata.fingerprint="));
+    let files = world.sessions.iter().filter(|(_, session)| {
+        session.state == "completed" && session.metadata["fingerprint"].as_str() == wanted
+    });
+    let items: Vec<Value> = files.map(|(id, session)| session.file(id)).collect();
+    answer(StatusCode::OK, &json!({ "items": items, "next_cursor": null }))
+}
+
+fn create_file(world: &mut World, query: &str, headers: &HeaderMap, body: Bytes) -> Response {
+    if !is_intact(headers, &body) {
+        return problem(StatusCode::UNPROCESSABLE_ENTITY, "checksum-mismatch");
+    }
+    let key = headers["idempotency-key"].to_str().unwrap().to_owned();
+    if let Some(id) = world.keys.get(&key) {
+        return answer(StatusCode::CREATED, &world.sessions[id].file(id));
+    }
+    let pairs: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    let metadata = pairs.iter().filter_map(|(key, value)| Some((key.strip_prefix("metadata.")?, value)));
+    let id = UploadId::new(SystemClock.now()).to_string();
+    let session = Session {
+        state: "completed",
+        filename: pairs.iter().find(|(key, _)| key == "filename").unwrap().1.clone(),
+        total_size: body.len() as u64,
+        chunks: BTreeMap::new(),
+        metadata: metadata.map(|(key, value)| (key.to_owned(), value.clone())).collect(),
+        content: body,
+    };
+    let answer = answer(StatusCode::CREATED, &session.file(&id));
+    world.keys.insert(key, id.clone());
+    world.sessions.insert(id, session);
+    answer
+}
+
+fn is_intact(headers: &HeaderMap, body: &Bytes) -> bool {
+    let declared = headers["x-checksum-crc64nvme"].to_str().unwrap();
+    let declared = base64::engine::general_purpose::STANDARD.decode(declared).unwrap();
+    headers["content-length"] == body.len().to_string().as_str()
+        && declared == crc::of(body).value().to_be_bytes()
+}
+
 fn create(world: &mut World, body: &[u8]) -> Response {
     let new: Value = serde_json::from_slice(body).unwrap();
     let id = UploadId::new(SystemClock.now()).to_string();
@@ -251,11 +298,7 @@ fn create(world: &mut World, body: &[u8]) -> Response {
 }
 
 fn put(session: &mut Session, index: u32, headers: &HeaderMap, body: Bytes) -> Response {
-    let declared = headers["x-checksum-crc64nvme"].to_str().unwrap();
-    let declared = base64::engine::general_purpose::STANDARD.decode(declared).unwrap();
-    if headers["content-length"] != body.len().to_string().as_str()
-        || declared != crc::of(&body).value().to_be_bytes()
-    {
+    if !is_intact(headers, &body) {
         return problem(StatusCode::UNPROCESSABLE_ENTITY, "checksum-mismatch");
     }
     match session.chunks.get(&index) {

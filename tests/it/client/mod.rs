@@ -4,6 +4,7 @@
 mod download;
 pub(crate) mod fake;
 mod upload;
+mod whole;
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -29,6 +30,10 @@ pub(crate) fn cifra() -> Command {
 fn command(fake: &Fake, folder: &Path, arguments: &[&str]) -> Command {
     let mut command = cifra();
     command.current_dir(folder).env("CIFRA_SERVER", &fake.url).args(arguments);
+    if arguments.first() == Some(&"upload") && !arguments.contains(&"--chunked-above") {
+        // The fake's chunks have 1,000 bytes: what is small here stands for what is large elsewhere.
+        command.args(["--chunked-above", "0"]);
+    }
     command
 }
 
