@@ -121,7 +121,7 @@ pub trait BlobStore: Send + Sync + fmt::Debug {
     /// Those of [`BlobStore::put`]; [`BlobErrorKind::Full`], if possible before the body is read.
     async fn stage(&self, key: &BlobKey, body: ByteStream, length: Length) -> BlobResult<u64>;
 
-    /// Makes staged blobs survive what the store's durability says; to be called before anybody is told of them.
+    /// Makes staged blobs survive the loss of power; to be called before anybody is told of them.
     async fn keep(&self, keys: &[BlobKey]) -> BlobResult<()>;
 
     /// Puts staged blobs where they belong, for good. To be called when what refers to them is committed: a store

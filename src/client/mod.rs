@@ -1,12 +1,13 @@
 //! The HTTP client of the command line: uploads and downloads that resume, retry and verify.
 //!
 //! [`Client`] is one server and how patient to be with it; [`upload`] and [`download`] are the two long jobs;
-//! `api` has a method for each call. Nothing here prints: what happens meanwhile is told as [`Event`]s to an
+//! `api` and `files` have a method for each call. Nothing here prints: what happens meanwhile is told as [`Event`]s to an
 //! [`Observer`], and what went wrong is an [`Error`], whose [`Kind`] becomes the exit code. Called by `cli` only.
 
 mod api;
 pub mod download;
 mod error;
+mod files;
 mod fingerprint;
 mod probe;
 mod retry;
@@ -21,8 +22,9 @@ use std::time::Duration;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 
-pub use api::{FilePage, FileQuery, FileRecord, Upload, UploadState};
+pub use api::{Upload, UploadState};
 pub use error::{Error, Kind, Problem, Result};
+pub use files::{FilePage, FileQuery, FileRecord};
 
 /// Told what happens, as it happens; called from any thread, so it must be quick.
 pub type Observer = Arc<dyn Fn(Event) + Send + Sync>;

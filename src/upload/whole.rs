@@ -168,7 +168,9 @@ impl Batch {
     async fn commit(mut self, keep: impl Fn(&[File]) -> Option<Answered> + Send) -> Result<Vec<File>> {
         let service = Arc::clone(&self.service);
         failpoint::hit("files.before_keep");
-        service.store.keep(&self.staged).await?;
+        if service.rules.durability != Durability::None {
+            service.store.keep(&self.staged).await?;
+        }
         failpoint::hit("files.before_commit");
         let commit = match service.rules.durability {
             Durability::None => Commit::Normal,

@@ -8,6 +8,8 @@ use crate::suites::bytes;
 const POINTS: &[(&str, bool)] = &[
     ("blob.stage.before_data", false),
     ("blob.stage.after_data", false),
+    ("blob.stage.before_small_data", false),
+    ("blob.stage.after_small_data", false),
     ("files.before_keep", false),
     ("files.before_commit", false),
     ("files.after_commit", true),
@@ -26,7 +28,9 @@ async fn a_kill_at_any_step_leaves_a_whole_file_or_nothing() {
         for (point, there) in POINTS {
             eprintln!("killed at {point}");
             let mut server = Server::start_with(&[("file_upload.durability", durability)]).await;
-            let (content, other) = (bytes(300_000, 1), bytes(300_000, 2));
+            // A small body goes another way.
+            let len = if point.contains("small") { 10_000 } else { 300_000 };
+            let (content, other) = (bytes(len, 1), bytes(300_000, 2));
             let bystander = server.api.create_file("other.bin", &other).await.unwrap();
             let bystander = bystander.json["id"].as_str().unwrap().to_owned();
             server.kill9();

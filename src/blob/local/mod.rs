@@ -40,6 +40,7 @@ use self::receive::{Target, Writeback, in_place, off_worker};
 use self::root::Root;
 use self::space::{Ahead, Space};
 use self::staging::{Flush, Phase, Shared, Staging};
+use self::whole::Names;
 use super::{
     Blob, BlobError, BlobErrorKind, BlobKey, BlobMeta, BlobResult, BlobStore, Leftovers, Length, PartLimits,
     PartStore, PartTag, PartsId, Span,
@@ -92,7 +93,7 @@ impl LocalStore {
             let blobs = root.blobs();
             let folder = File::open(&blobs).map_err(|error| root::at("opening", &blobs, error))?;
             let space = Arc::new(Space::of(folder, min_free));
-            let shared = Arc::new(Shared { root, space, durability, flush });
+            let shared = Arc::new(Shared { root, space, durability, flush, names: Names::default() });
             let files = Arc::new(OpenFiles::new(Arc::clone(&shared)));
             Ok(Self { shared, files, buffers: Arc::default() })
         })
@@ -142,8 +143,7 @@ impl LocalStore {
         .await
     }
 
-    /// Blobs that were staged in one piece and not revealed: those that the database knows are to be revealed, the
-    /// others deleted, before anything is read.
+    /// Blobs staged in one piece and not revealed: what the database knows is to be revealed, the rest deleted.
     pub async fn unrevealed(&self) -> BlobResult<Vec<BlobKey>> {
         let shared = Arc::clone(&self.shared);
         off_worker(move || whole::unrevealed(&shared)).await
@@ -215,8 +215,7 @@ impl BlobStore for LocalStore {
     }
 
     async fn reveal(&self, keys: &[BlobKey]) -> BlobResult<()> {
-        let (shared, keys) = (Arc::clone(&self.shared), keys.to_vec());
-        off_worker(move || whole::reveal(&shared, &keys)).await
+        in_place(|| whole::reveal(&self.shared, keys))
     }
 
     fn leftovers(&self) -> Leftovers {

@@ -67,7 +67,7 @@ impl Space {
     }
 
     /// Only looks whether a byte more may be written.
-    fn look(&self) -> BlobResult<()> {
+    pub(super) fn look(&self) -> BlobResult<()> {
         match self.available()? {
             0 => Err(BlobError::new(BlobErrorKind::Full, "the disk is filled up to its reserve")),
             _ => Ok(()),

@@ -16,6 +16,7 @@ use super::name::StagedName;
 use super::receive::{Target, Writeback};
 use super::root::{self, Root};
 use super::space::{Ahead, Space};
+use super::whole::Names;
 use crate::blob::{BlobError, BlobErrorKind, BlobResult};
 use crate::config::Durability;
 
@@ -29,6 +30,7 @@ pub(super) struct Shared {
     pub(super) space: Arc<Space>,
     pub(super) durability: Durability,
     pub(super) flush: Flush,
+    pub(super) names: Names,
 }
 
 /// An upload's staging file; at most one of these for each name at a time.

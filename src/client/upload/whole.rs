@@ -12,7 +12,7 @@ use super::{Item, Resume, Uploaded, Uploader, blocking, metadata_of};
 use crate::base::ByteRange;
 use crate::base::crc::Crc64;
 use crate::base::digest::Checksum;
-use crate::client::api::NewFile;
+use crate::client::files::NewFile;
 use crate::client::{Event, FileRecord, Observer, Result};
 
 impl Uploader {
