@@ -48,6 +48,7 @@ mod routes;
 mod slow_clients;
 mod soak;
 mod soak_connections;
+mod statements;
 mod suites;
 mod tidy;
 mod uploads_chunks;

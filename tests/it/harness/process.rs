@@ -155,7 +155,7 @@ impl Server {
     fn listens_at(&self) -> Option<String> {
         let log = self.log();
         let (_, rest) = log.split_once("listens on ")?;
-        let (address, _) = rest.split_once(|c: char| c.is_whitespace())?;
+        let (address, _) = rest.split_once(|c: char| c.is_whitespace() || c == '"')?;
         Some(address.to_owned())
     }
 
