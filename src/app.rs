@@ -148,7 +148,7 @@ impl App {
         accept: impl Future<Output = ()> + Send + 'static,
         stop: impl Future<Output = ()>,
     ) -> bool {
-        let Self { db, db_tasks, services: _, sweeper, tasks, shutdown_timeout } = self;
+        let Self { db, db_tasks, services, sweeper, tasks, shutdown_timeout } = self;
         tasks.spawn(
             "sweeper",
             every(SWEEP_EVERY, tasks.clone(), move || {
@@ -156,6 +156,17 @@ impl App {
                 async move {
                     if let Err(error) = sweeper.sweep().await {
                         tracing::warn!(%error, "the sweeper could not finish its round: {error}");
+                    }
+                }
+            }),
+        );
+        tasks.spawn(
+            "prune grants",
+            every(SWEEP_EVERY, tasks.clone(), move || {
+                let services = Arc::clone(&services);
+                async move {
+                    if let Err(error) = services.auth.prune_grants().await {
+                        tracing::warn!(%error, "what ended links and tokens left was not removed: {error}");
                     }
                 }
             }),

@@ -6,9 +6,12 @@
 
 mod first_key;
 mod known;
+mod links;
 mod manage;
 mod open;
 mod secret;
+mod signing;
+mod tokens;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +19,7 @@ use std::time::Duration;
 use self::known::Known;
 use self::open::OpenDoor;
 use self::secret::Hash;
+use self::signing::Signers;
 use crate::base::principal::Actor;
 use crate::base::{Clock, Code, Error, KeyId, Principal, Result, TenantId, Timestamp};
 use crate::config::{AuthMode, Config};
@@ -23,7 +27,9 @@ use crate::db::keys::Key;
 use crate::db::{Db, Urgency, keys, tenants};
 use crate::telemetry::Tasks;
 
+pub use self::links::{Link, Shown};
 pub use self::manage::{Issued, NewKey};
+pub use self::tokens::{NewUploadToken, UploadToken};
 pub use crate::db::audit::Noted;
 pub use crate::db::keys::Key as KeyRecord;
 pub use crate::db::tenants::Tenant;
@@ -42,14 +48,15 @@ pub struct AuthService {
     /// For how long the audit log remembers.
     retention: Duration,
     tasks: Tasks,
+    signers: Signers,
 }
 
 impl AuthService {
     /// A service on the tenants and keys in `db`; as strict as `config` says.
     pub fn new(db: Db, clock: Arc<dyn Clock>, tasks: Tasks, config: &Config) -> Self {
         let open = (config.auth.mode == AuthMode::Open).then(|| OpenDoor::of(config));
-        let (known, retention) = (Known::default(), config.audit.retention);
-        Self { db, clock, open, known, retention, tasks }
+        let (known, retention, signers) = (Known::default(), config.audit.retention, Signers::default());
+        Self { db, clock, open, known, retention, tasks, signers }
     }
 
     /// In open mode: refuses what a foreign web page makes a browser send, before anything else is looked at.
@@ -72,6 +79,11 @@ impl AuthService {
     /// `Unauthenticated`, in the same words whatever was wrong with the key; `Forbidden` for another's tenant;
     /// `TenantNotFound`.
     pub async fn authenticate(&self, key: Option<&str>, tenant: Option<&str>) -> Result<Principal> {
+        if let Some(key) = key
+            && let Some(uploader) = self.open_upload_token(key).await?
+        {
+            return Ok(uploader);
+        }
         if self.open.is_some() {
             return Ok(Principal::open(self.chosen(tenant).await?));
         }
@@ -80,10 +92,7 @@ impl AuthService {
         let row = self.find(id).await?;
         let now = self.clock.now();
         let same = hash.is(row.as_ref().map(|row| &row.sha256));
-        let good = |row: &Arc<Key>| {
-            row.revoked_at.is_none() && row.expires_at.is_none_or(|expires_at| now < expires_at)
-        };
-        let row = row.filter(|row| same && good(row)).ok_or_else(unauthenticated)?;
+        let row = row.filter(|row| same && row.is_good_at(now)).ok_or_else(unauthenticated)?;
         self.note_use(&row, now);
         let actor = Actor::Key { id, name: row.name.as_str().into() };
         match (&row.tenant, tenant) {

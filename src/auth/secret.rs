@@ -64,6 +64,11 @@ pub(super) fn made_here(key: &str) -> Option<KeyId> {
     Uuid::try_parse(id).ok().map(KeyId::from_uuid)
 }
 
+/// 32 bytes that nobody can guess.
+pub(super) fn random_bytes() -> [u8; 32] {
+    Sha256::digest(random_hex()).into()
+}
+
 /// 64 hex digits: two random UUIDs, of which 244 bits are the system's randomness (RFC 9562 5.4).
 fn random_hex() -> String {
     format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())

@@ -86,6 +86,11 @@ uuid_id! {
     KeyId
 }
 
+uuid_id! {
+    /// An upload token.
+    TokenId
+}
+
 impl UploadId {
     /// The id of the file that this upload becomes.
     pub fn file(self) -> FileId {

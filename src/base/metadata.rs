@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::error::{Code, Error, Result};
 
@@ -14,7 +14,7 @@ pub const BYTES_MAX: usize = 8 * 1024;
 pub const FILENAME_BYTES_MAX: usize = 1024;
 
 /// String-to-string pairs of a client's own, in the order of their keys.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Metadata(BTreeMap<String, String>);
 

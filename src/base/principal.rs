@@ -8,7 +8,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::error::{Code, Error, Result};
-use super::id::{KeyId, TenantId};
+use super::grant::Grant;
+use super::id::{KeyId, TenantId, TokenId};
 
 /// What somebody may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,24 +20,27 @@ pub enum Scope {
     Write,
     /// Make and revoke keys of the tenant; includes everything else in it.
     Admin,
+    /// Upload, and reach what one uploads; an upload token has nothing else.
+    Upload,
 }
 
 impl Scope {
-    /// Each with its word, the narrowest first.
+    /// Those of keys, each with its word, the narrowest first.
     const ALL: [(&'static str, Self); 3] =
         [("read", Self::Read), ("write", Self::Write), ("admin", Self::Admin)];
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {
-        Self::ALL[self as usize].0
+        Self::ALL.get(self as usize).map_or("upload", |(word, _)| word)
     }
 
     /// What having it includes, itself among it.
     fn included(self) -> Scopes {
         match self {
-            Self::Read => Scopes(0b001),
-            Self::Write => Scopes(0b011),
-            Self::Admin => Scopes(0b111),
+            Self::Read => Scopes(0b0001),
+            Self::Write => Scopes(0b1011),
+            Self::Admin => Scopes(0b1111),
+            Self::Upload => Scopes(0b1000),
         }
     }
 }
@@ -47,14 +51,14 @@ pub struct Scopes(u8);
 
 impl Scopes {
     /// Every scope.
-    pub const ALL: Self = Self(0b111);
+    pub const ALL: Self = Self(0b1111);
 
     /// Whether `scope` is among them.
     pub fn contains(self, scope: Scope) -> bool {
         self.0 & (1 << scope as u8) != 0
     }
 
-    /// One by one, the narrowest first.
+    /// Those of keys, one by one, the narrowest first.
     pub fn iter(self) -> impl Iterator<Item = Scope> {
         Scope::ALL.into_iter().map(|(_, scope)| scope).filter(move |scope| self.contains(*scope))
     }
@@ -111,6 +115,11 @@ pub enum Actor {
         /// As it was named when it was made.
         name: Arc<str>,
     },
+    /// Whoever has this upload token.
+    UploadToken {
+        /// Its id.
+        id: TokenId,
+    },
     /// Whoever may run commands on this machine, with the service's own configuration.
     CommandLine,
     /// The service, of itself.
@@ -124,6 +133,7 @@ pub struct Principal {
     scopes: Scopes,
     actor: Actor,
     operator: bool,
+    grant: Option<Arc<Grant>>,
 }
 
 impl Principal {
@@ -134,17 +144,29 @@ impl Principal {
 
     /// An operator who acts in `tenant`.
     pub fn operator(tenant: TenantId, actor: Actor) -> Self {
-        Self { tenant, scopes: Scopes::ALL, actor, operator: true }
+        Self { tenant, scopes: Scopes::ALL, actor, operator: true, grant: None }
     }
 
     /// Somebody who belongs to `tenant` and has `scopes` there.
     pub fn of_tenant(tenant: TenantId, scopes: Scopes, actor: Actor) -> Self {
-        Self { tenant, scopes, actor, operator: false }
+        Self { tenant, scopes, actor, operator: false, grant: None }
     }
 
     /// The service itself, at work on what belongs to `tenant`.
     pub fn service(tenant: TenantId) -> Self {
         Self::of_tenant(tenant, Scopes::ALL, Actor::Service)
+    }
+
+    /// Whoever has an upload token.
+    pub fn uploader(tenant: TenantId, grant: Grant) -> Self {
+        let actor = Actor::UploadToken { id: grant.token };
+        let uploader = Self::of_tenant(tenant, Scope::Upload.included(), actor);
+        Self { grant: Some(Arc::new(grant)), ..uploader }
+    }
+
+    /// What their upload token allows; `None`: they have something better.
+    pub fn grant(&self) -> Option<&Arc<Grant>> {
+        self.grant.as_ref()
     }
 
     /// The tenant whose things they see; every statement is bound to it.
@@ -170,6 +192,11 @@ impl Principal {
         let detail =
             format!("this needs a key with the scope `{}`, which yours does not have", scope.as_str());
         Err(Error::new(Code::Forbidden, detail).with("scope", scope.as_str()))
+    }
+
+    /// `Forbidden` unless they may see uploads: all of their tenant, or those that their token began.
+    pub fn require_read_of_uploads(&self) -> Result<()> {
+        if self.grant.is_some() { Ok(()) } else { self.require(Scope::Read) }
     }
 
     /// `Forbidden` unless they are an operator.

@@ -39,7 +39,7 @@ pub use file_upload::{Backend, ChecksumPolicy, Durability, FileUpload, LocalStor
 pub use limits::Limits;
 pub use load::{Loaded, Source, Sources, load};
 pub use log::{Log, LogFilter, LogFormat};
-pub use network::PublicUrl;
+pub use network::{PublicUrl, WebOrigin};
 pub use reader::Key;
 pub use render::default_yaml;
 pub use server::Server;

@@ -46,6 +46,38 @@ impl Value for PublicUrl {
     }
 }
 
+/// Where a page comes from: scheme, host and port, as a browser tells them (RFC 6454 6.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebOrigin(String);
+
+impl WebOrigin {
+    /// As in the header `Origin`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Value for WebOrigin {
+    fn expected() -> String {
+        "an origin such as https://app.example.com, without a path".to_owned()
+    }
+
+    fn parse(text: &str, _: &Path) -> Result<Self, Refusal> {
+        let url = reqwest::Url::parse(text).map_err(|_| Refusal::Malformed)?;
+        let origin = url.origin().ascii_serialization();
+        if !matches!(url.scheme(), "http" | "https")
+            || !origin.eq_ignore_ascii_case(text.trim_end_matches('/'))
+        {
+            return Err(Refusal::Malformed);
+        }
+        Ok(Self(origin))
+    }
+
+    fn render(&self) -> String {
+        self.0.clone()
+    }
+}
+
 /// An address, or a network of them (`10.0.0.0/8`, `::1`).
 impl Value for IpNet {
     fn expected() -> String {

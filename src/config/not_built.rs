@@ -4,7 +4,6 @@
 
 /// Keys, each with everything below it.
 const NOT_BUILT: &[&str] = &[
-    "server.cors",
     "redis",
     "sessions",
     "file_upload.parts_in_flight",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::network::PublicUrl;
+use super::network::{PublicUrl, WebOrigin};
 use super::reader::Reader;
 use super::size::ByteSize;
 
@@ -33,6 +33,8 @@ pub struct Server {
     pub write_timeout: Duration,
     /// Bytes per second that a request body must bring, measured over as much waiting as `body_idle_timeout`.
     pub body_min_rate: ByteSize,
+    /// Pages of these origins may call from a browser.
+    pub allowed_origins: Vec<WebOrigin>,
 }
 
 impl Server {
@@ -73,6 +75,9 @@ impl Server {
                 "60s",
                 "a client that takes nothing of an answer for this long is left",
             ),
+            allowed_origins: from.section("cors", |from| {
+                from.take("allowed_origins", "[]", "pages of these origins may call from a browser")
+            }),
         };
         from.check(&["server.idle_timeout"], !read.idle_timeout.is_zero(), "more than zero");
         from.check(&["server.write_timeout"], !read.write_timeout.is_zero(), "more than zero");

@@ -29,6 +29,10 @@ pub enum Action {
     FileChanged,
     /// A file was deleted; the target is its id.
     FileDeleted,
+    /// A link to a file was issued; the target is the file's id.
+    LinkIssued,
+    /// An upload token was issued; the target is its id.
+    UploadTokenIssued,
     /// An upload was given up; the target is its id.
     UploadAborted,
     /// An upload's time was over; the target is its id.
@@ -46,6 +50,8 @@ impl Action {
             Self::FileCreated => "file-created",
             Self::FileChanged => "file-changed",
             Self::FileDeleted => "file-deleted",
+            Self::LinkIssued => "link-issued",
+            Self::UploadTokenIssued => "upload-token-issued",
             Self::UploadAborted => "upload-aborted",
             Self::UploadExpired => "upload-expired",
         }
@@ -145,6 +151,7 @@ pub async fn insert(c: &mut Conn, entry: &Entry) -> Result<()> {
     let (kind, id, name) = match &entry.actor {
         Actor::Everybody => ("everybody", None, None),
         Actor::Key { id, name } => ("key", Some(*id), Some(name.as_ref())),
+        Actor::UploadToken { id } => ("upload-token", Some(KeyId::from_uuid(id.as_uuid())), None),
         Actor::CommandLine => ("command-line", None, None),
         Actor::Service => ("service", None, None),
     };

@@ -32,6 +32,13 @@ pub struct Key {
     pub last_used_at: Option<Timestamp>,
 }
 
+impl Key {
+    /// Neither revoked nor over.
+    pub fn is_good_at(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|expires_at| now < expires_at)
+    }
+}
+
 #[derive(sqlx::FromRow)]
 struct KeyRow {
     id: KeyId,

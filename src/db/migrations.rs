@@ -29,6 +29,7 @@ const STEPS: &[Step] = &[
     step!(3, "list files", "0003_list_files.sql"),
     step!(4, "tenant usage", "0004_tenant_usage.sql"),
     step!(5, "idempotency keys", "0005_idempotency_keys.sql"),
+    step!(6, "grants", "0006_grants.sql"),
 ];
 
 /// All there are, ascending.

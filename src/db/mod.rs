@@ -17,9 +17,11 @@ pub mod keys;
 mod migrations;
 pub mod parts;
 mod postgres;
+pub mod signing_keys;
 mod sqlite;
 pub mod stores;
 pub mod tenants;
+pub mod upload_tokens;
 pub mod uploads;
 pub mod usage;
 

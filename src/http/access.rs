@@ -13,6 +13,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::client_address::ClientAddress;
+use super::links;
 use super::problem::Problem;
 use crate::app::Services;
 use crate::base::{Code, Error, Principal, Result};
@@ -46,7 +47,7 @@ async fn principal(state: &Services, request: &Parts) -> Result<Option<Principal
         Some(_) => {
             let client = request.extensions.get::<ClientAddress>().map(|client| client.0);
             client.map_or(Ok(()), |client| state.rates.admit_stranger(client))?;
-            let who = authenticate(state, headers).await.inspect_err(|error| {
+            let who = welcome(state, request).await.inspect_err(|error| {
                 if let (Some(client), Code::Unauthenticated) = (client, error.code()) {
                     state.rates.count_stranger(client);
                 }
@@ -54,6 +55,14 @@ async fn principal(state: &Services, request: &Parts) -> Result<Option<Principal
             state.rates.admit(who.tenant())?;
             Ok(Some(who))
         }
+    }
+}
+
+/// Who comes by a link, or shows a key.
+async fn welcome(state: &Services, request: &Parts) -> Result<Principal> {
+    match links::bearer(state, request).await? {
+        Some(guest) => Ok(guest),
+        None => authenticate(state, &request.headers).await,
     }
 }
 

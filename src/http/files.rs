@@ -130,6 +130,7 @@ pub(super) async fn change(
     params(
         FilePath,
         ("download" = Option<bool>, Query, description = "As an attachment, to be saved."),
+        ("link" = Option<String>, Query, description = "The signed part of a link; takes the place of a key."),
         ("Range" = Option<String>, Header, description = "Which bytes, such as `bytes=0-1023` or `bytes=0-9,-10`. \
             More than 32 ranges are ignored."),
     ),
@@ -149,6 +150,8 @@ pub(super) async fn content(
     headers: HeaderMap,
 ) -> Answer<Response> {
     let download = params.one("download")?.unwrap_or(false);
+    // Whether it holds was asked at the door.
+    params.one::<String>("link")?;
     params.finish()?;
     let file = state.files.get(&who, id).await?;
     let disposition = if download { serve::Disposition::Attachment } else { serve::Disposition::ByType };

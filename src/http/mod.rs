@@ -9,6 +9,7 @@ mod body;
 mod client_address;
 mod conditions;
 mod connection;
+mod cors;
 mod digests;
 mod document;
 mod events;
@@ -23,6 +24,7 @@ mod idempotency;
 mod intake;
 mod keys;
 mod layers;
+mod links;
 mod multipart;
 mod openapi;
 mod pages;
@@ -34,6 +36,7 @@ mod serve;
 mod server;
 mod tenants;
 mod traffic;
+mod upload_tokens;
 mod upload_view;
 mod uploads;
 mod usage;
@@ -63,9 +66,11 @@ fn routes() -> OpenApiRouter<Arc<Services>> {
         .routes(routes!(uploads::put_chunk))
         .routes(routes!(uploads::finalize))
         .routes(routes!(events::watch))
+        .routes(routes!(upload_tokens::create))
         .routes(routes!(intake::create, files::list))
         .routes(routes!(files::show, files::change, files::delete))
         .routes(routes!(files::content))
+        .routes(routes!(links::create))
         .routes(routes!(usage::show))
         .routes(routes!(tenants::create, tenants::list))
         .routes(routes!(keys::create, keys::list))
@@ -82,13 +87,19 @@ fn routes() -> OpenApiRouter<Arc<Services>> {
 
 /// The routes, and what stands around them.
 fn router(state: Arc<Services>) -> Router {
-    Router::from(routes())
+    let routes = Router::from(routes())
         .fallback(nowhere)
         .method_not_allowed_fallback(other_method)
         // Bodies have limits of their own: a chunk's size, a JSON document's.
         .layer(DefaultBodyLimit::disable())
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&state), idempotency::around))
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&state), access::admit))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&state), access::admit));
+    // A browser asks before it has a key to show.
+    let routes = match cors::layer(&state.door.allowed_origins) {
+        None => routes,
+        Some(cors) => routes.layer(cors),
+    };
+    routes
         .layer(CatchPanicLayer::custom(layers::panicked))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&state), layers::around))
         .with_state(state)

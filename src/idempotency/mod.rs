@@ -94,8 +94,10 @@ impl Idempotency {
         target_hash: i64,
         body: BodyPrint,
     ) -> Result<Begun> {
-        who.require(Scope::Write)?;
-        let of = KeyOf { tenant: who.tenant().clone(), route: route.to_owned(), key: key.0 };
+        who.require(Scope::Upload)?;
+        // Whoever has an upload token shares no keys with anybody: an answer tells of what others began.
+        let key = who.grant().map_or_else(|| key.0.clone(), |grant| format!("{} {}", grant.token, key.0));
+        let of = KeyOf { tenant: who.tenant().clone(), route: route.to_owned(), key };
         if !lock(&self.running).insert(of.clone()) {
             return Err(still_running());
         }

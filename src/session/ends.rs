@@ -13,7 +13,7 @@ use crate::db::files::{self, File};
 use crate::db::idempotency_keys::{self, Answered};
 use crate::db::uploads::{self, EndOutcome, EndState, FinishClaim, Upload};
 use crate::db::usage::Limits;
-use crate::db::{Commit, Urgency, parts};
+use crate::db::{Commit, Urgency, parts, upload_tokens};
 
 /// A claim on an upload's end lasts this long, and is renewed three times in that time.
 pub const FINISH_CLAIM_TTL: Duration = Duration::from_secs(30);
@@ -110,7 +110,7 @@ impl Sessions {
     ///
     /// # Errors
     /// `Unavailable` when the connection broke: it may have happened. Else nothing has. `QuotaExceeded`,
-    /// `IdempotencyConflict`.
+    /// `IdempotencyConflict`; `Forbidden` where an upload token was for fewer files.
     pub async fn publish(
         &self,
         who: &Principal,
@@ -125,6 +125,9 @@ impl Sessions {
                 let (files, answered, who) = (files.clone(), answered.clone(), who.clone());
                 Box::pin(async move {
                     for file in &files {
+                        if let Some(grant) = who.grant() {
+                            upload_tokens::take(c, &file.tenant, grant).await?;
+                        }
                         files::insert(c, file, &limits).await?.require(&limits)?;
                         audit::insert(c, &Entry::file_created(&who, file)).await?;
                     }

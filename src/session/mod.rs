@@ -12,15 +12,18 @@ pub use claims::{Claim, Claims};
 pub use ends::FINISH_CLAIM_TTL;
 pub use signals::{Signals, Watcher};
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
-use crate::base::{ChunkIndex, Error, Result, TenantId, Timestamp, UploadId};
+use crate::base::grant::{Grant, TypePattern};
+use crate::base::{ChunkIndex, Error, Result, TenantId, Timestamp, TokenId, UploadId};
 use crate::db::checkpoints::{self, Checkpoint};
 use crate::db::idempotency_keys::{self, Answered};
 use crate::db::parts::{self, Receipt, Recorded, Withdrawn};
 use crate::db::uploads::{self, Upload, UploadFilter};
 use crate::db::usage::{Admission, Limits};
-use crate::db::{Commit, Db, Urgency};
+use crate::db::{Commit, Db, Urgency, upload_tokens};
 
 /// The sessions of one store. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
@@ -68,18 +71,21 @@ impl Sessions {
     /// knows: what open sessions have been promised is taken off it, in the same transaction.
     ///
     /// # Errors
-    /// `StorageFull` if the file does not fit beside what was promised to others; `IdempotencyConflict`.
+    /// `StorageFull` if the file does not fit beside what was promised to others; `IdempotencyConflict`; `Forbidden` where
+    /// an upload token was for fewer files.
     pub async fn create(
         &self,
         upload: Upload,
         answered: Option<Answered>,
         room: Option<u64>,
         limits: Limits,
+        grant: Option<Arc<Grant>>,
     ) -> Result<Admission> {
         let store = self.store.clone();
         self.db
             .write(Urgency::Normal, move |c| {
                 let (upload, answered, store) = (upload.clone(), answered.clone(), store.clone());
+                let grant = grant.clone();
                 Box::pin(async move {
                     if let Some(room) = room {
                         let reserved = uploads::reserved_bytes(c, &store).await?;
@@ -88,8 +94,15 @@ impl Sessions {
                         }
                     }
                     let admission = uploads::insert(c, &upload, &limits).await?;
-                    if let (Admission::Granted, Some(answered)) = (admission, &answered) {
+                    if admission != Admission::Granted {
+                        return Ok(admission);
+                    }
+                    if let Some(answered) = &answered {
                         idempotency_keys::insert(c, answered).await?;
+                    }
+                    if let Some(grant) = grant {
+                        upload_tokens::take(c, &upload.tenant, &grant).await?;
+                        upload_tokens::begin(c, &upload.tenant, &grant, upload.id).await?;
                     }
                     Ok(admission)
                 })
@@ -101,6 +114,24 @@ impl Sessions {
     pub async fn load(&self, tenant: &TenantId, id: UploadId) -> Result<Option<Upload>> {
         let tenant = tenant.clone();
         self.db.read(move |c| Box::pin(async move { uploads::get(c, &tenant, id).await })).await
+    }
+
+    /// The token that began this session.
+    pub async fn token_of(&self, tenant: &TenantId, id: UploadId) -> Result<Option<TokenId>> {
+        let tenant = tenant.clone();
+        self.db.read(move |c| Box::pin(async move { upload_tokens::of_upload(c, &tenant, id).await })).await
+    }
+
+    /// The media types that the file of this session may have; `None`: any.
+    pub async fn content_types_of(
+        &self,
+        tenant: &TenantId,
+        id: UploadId,
+    ) -> Result<Option<Vec<TypePattern>>> {
+        let tenant = tenant.clone();
+        self.db
+            .read(move |c| Box::pin(async move { upload_tokens::content_types(c, &tenant, id).await }))
+            .await
     }
 
     /// The tenant's sessions as they are `now`, newest first.

@@ -76,7 +76,8 @@ impl UploadService {
         id: UploadId,
         chunk: ChunkIn,
     ) -> Result<ChunkReceipt> {
-        who.require(Scope::Write)?;
+        who.require(Scope::Upload)?;
+        self.reach(who, id).await?;
         let answer = self.take_chunk(who, id, chunk).await;
         if answer.is_err() {
             metrics::chunk_not_stored("refused");

@@ -10,7 +10,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{FinishProgress, UploadService, not_found, plan};
-use crate::base::principal::Scope;
 use crate::base::{Code, Error, Principal, Result, UploadId};
 use crate::db::uploads::{Upload, UploadState};
 use crate::files::File;
@@ -67,7 +66,8 @@ impl UploadService {
     /// # Errors
     /// `UploadNotFound`; `UploadGone` `{ state }`; `Overloaded` if too many watch.
     pub async fn events(self: &Arc<Self>, who: &Principal, id: UploadId) -> Result<UploadEvents> {
-        who.require(Scope::Read)?;
+        who.require_read_of_uploads()?;
+        self.reach(who, id).await?;
         // Before the look, so that nothing happens unseen between the two.
         let watcher = self.sessions.signals().watch(id)?;
         let first = self.event(who, id).await?;

@@ -14,6 +14,7 @@ use super::plan;
 use super::{MISSING_RANGES_MAX, UploadService, not_found};
 use crate::base::crc::{Crc64, Crc64Joiner};
 use crate::base::digest::{Algorithm, Checksum};
+use crate::base::grant::check_content_type;
 use crate::base::{ByteRange, Code, Error, Principal, Result, UploadId, media_type};
 use crate::blob::{BlobErrorKind, PartTag};
 use crate::db::parts::Receipt;
@@ -120,6 +121,8 @@ impl UploadService {
         failpoint::hit("finish.after_digests");
 
         let begun = Instant::now();
+        // Before the bytes cannot be changed any more, where the store shows them by then.
+        let early = self.look_at(upload).await?;
         match self.store.complete(&upload.key, &upload.parts, upload.total_size, &tags).await {
             Ok(_) => {}
             Err(error) if error.kind() == BlobErrorKind::Incomplete => {
@@ -127,7 +130,10 @@ impl UploadService {
             }
             Err(error) => return Err(error.into()),
         }
-        let content_type = self.look_at(upload).await?;
+        let content_type = match early {
+            Some(found) => found,
+            None => self.look_at(upload).await?.ok_or_else(|| gone(upload))?,
+        };
         metrics::finalize_stage("store", begun.elapsed());
         failpoint::hit("finish.after_store");
 
@@ -162,21 +168,29 @@ impl UploadService {
         Ok(file)
     }
 
-    /// What the first bytes of a completed blob say that it is.
-    async fn look_at(&self, upload: &Upload) -> Result<String> {
+    /// What the first bytes say that it is; `None` while the store does not show them. Whoever began the upload with a
+    /// token may have been allowed other types only.
+    async fn look_at(&self, upload: &Upload) -> Result<Option<String>> {
         let mut head = Vec::new();
         if let Some(range) = ByteRange::new(0, upload.total_size.min(media_type::HEAD_BYTES as u64)) {
-            let blob = self.store.get(&upload.key, Some(range)).await?;
-            let missing =
-                || Error::internal("the file cannot be read", format!("blob {} is gone", upload.key));
-            let mut bytes = blob.ok_or_else(missing)?.bytes;
+            let mut bytes = match self.store.read_staged(&upload.key, &upload.parts, range).await? {
+                Some(staged) => staged,
+                None => match self.store.get(&upload.key, Some(range)).await? {
+                    Some(blob) => blob.bytes,
+                    None => return Ok(None),
+                },
+            };
             while let Some(frame) = bytes.next().await {
                 head.extend_from_slice(
                     &frame.map_err(|error| Error::internal("the file cannot be read", error))?,
                 );
             }
         }
-        Ok(media_type::decide(&head, upload.content_type.as_deref()))
+        let found = media_type::decide(&head, upload.content_type.as_deref());
+        if let Some(allowed) = self.sessions.content_types_of(&upload.tenant, upload.id).await? {
+            check_content_type(&found, &allowed)?;
+        }
+        Ok(Some(found))
     }
 
     /// The whole file's CRC from its chunks', and what the store said of them.
@@ -260,6 +274,10 @@ impl UploadService {
             }
         }
     }
+}
+
+fn gone(upload: &Upload) -> Error {
+    Error::internal("the file cannot be read", format!("blob {} is gone", upload.key))
 }
 
 impl Digests {

@@ -100,7 +100,8 @@ impl UploadService {
         id: UploadId,
         declared: Option<Checksum>,
     ) -> Result<Finalized> {
-        who.require(Scope::Write)?;
+        who.require(Scope::Upload)?;
+        self.reach(who, id).await?;
         let finishing = self.finish_in_turn(who, id, declared);
         if let Ok(finished) = tokio::time::timeout(self.rules.finalize_wait, finishing).await
             && let Some(finished) = finished?

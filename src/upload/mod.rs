@@ -164,7 +164,8 @@ impl UploadService {
         new: NewUpload,
         keep: impl Fn(&Status) -> Option<Answered>,
     ) -> Result<Status> {
-        who.require(Scope::Write)?;
+        who.require(Scope::Upload)?;
+        let new = granted(who, new)?;
         metadata::check_filename(&new.filename)?;
         if let Some(content_type) = &new.content_type {
             metadata::check_content_type(content_type)?;
@@ -217,7 +218,8 @@ impl UploadService {
         let missing = gaps(&[], upload.chunk_count, MISSING_RANGES_MAX);
         let status = Status { upload, missing, offset: 0, progress: None, file: None };
         failpoint::hit("create.before_commit");
-        let created = self.sessions.create(status.upload.clone(), keep(&status), room, limits).await?;
+        let (begun, grant) = (status.upload.clone(), who.grant().cloned());
+        let created = self.sessions.create(begun, keep(&status), room, limits, grant).await?;
         created.require(&quota.limits())?;
         failpoint::hit("create.after_commit");
         self.vouched.add(id);
@@ -231,7 +233,8 @@ impl UploadService {
     /// # Errors
     /// `UploadNotFound`; `UploadGone` `{ state }` for a day after it was aborted or expired.
     pub async fn status(&self, who: &Principal, id: UploadId) -> Result<Status> {
-        who.require(Scope::Read)?;
+        who.require_read_of_uploads()?;
+        self.reach(who, id).await?;
         self.describe(who, id).await
     }
 
@@ -292,7 +295,8 @@ impl UploadService {
     /// # Errors
     /// `UploadNotFound`; `UploadFinalized` when it is a file already, or about to be one.
     pub async fn abort(self: &Arc<Self>, who: &Principal, id: UploadId) -> Result<()> {
-        who.require(Scope::Write)?;
+        who.require(Scope::Upload)?;
+        self.reach(who, id).await?;
         let now = self.clock.now();
         match self.sessions.end(who, id, EndState::Aborted, now).await? {
             EndOutcome::Ended(upload) => {
@@ -325,6 +329,13 @@ impl UploadService {
         self.sessions.set_cleared(upload.id).await.map(drop)
     }
 
+    /// Whoever has an upload token reaches only what was begun with it.
+    async fn reach(&self, who: &Principal, id: UploadId) -> Result<()> {
+        let Some(grant) = who.grant() else { return Ok(()) };
+        let token = self.sessions.token_of(who.tenant(), id).await?;
+        if token == Some(grant.token) { Ok(()) } else { Err(not_found(id)) }
+    }
+
     async fn find(&self, who: &Principal, id: UploadId) -> Result<Upload> {
         self.sessions.load(who.tenant(), id).await?.ok_or_else(|| not_found(id))
     }
@@ -347,6 +358,13 @@ impl UploadService {
         let declared = upload.checksum.is_some_and(|checksum| checksum.algorithm() == Algorithm::Sha256);
         declared || self.rules.checksum != ChecksumPolicy::Crc64Nvme
     }
+}
+
+/// What is asked for, as far as an upload token allows it, and with what it adds.
+fn granted(who: &Principal, new: NewUpload) -> Result<NewUpload> {
+    let Some(grant) = who.grant() else { return Ok(new) };
+    grant.check_size(new.total_size)?;
+    Ok(NewUpload { metadata: grant.merge(&new.metadata)?, ..new })
 }
 
 fn not_found(id: UploadId) -> Error {

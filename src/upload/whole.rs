@@ -14,6 +14,7 @@ use super::UploadService;
 use super::intake::{Intake, Taken};
 use super::plan::too_large;
 use crate::base::digest::{Algorithm, ChunkHasher, Declared, Sha256State};
+use crate::base::grant::check_content_type;
 use crate::base::media_type::{self, HEAD_BYTES};
 use crate::base::metadata::{self, Metadata};
 use crate::base::principal::Scope;
@@ -61,7 +62,7 @@ impl UploadService {
     /// # Errors
     /// `Forbidden`.
     pub fn batch(self: &Arc<Self>, who: &Principal) -> Result<Batch> {
-        who.require(Scope::Write)?;
+        who.require(Scope::Upload)?;
         let (service, who) = (Arc::clone(self), who.clone());
         Ok(Batch { service, who, files: Vec::new(), staged: Vec::new(), room: Vec::new() })
     }
@@ -74,9 +75,10 @@ impl Batch {
     /// # Errors
     /// `InvalidRequest`, `InvalidDigest` if a digest is demanded and none came; `FileTooLarge` `{ max_bytes }`, before
     /// the body is read if its length was announced, and so `QuotaExceeded` `{ limit_bytes, used_bytes }`; `StorageFull`;
-    /// `ChecksumMismatch`. Nothing of this file is left.
+    /// `ChecksumMismatch`; `UnsupportedMediaType` where an upload token is for other types. Nothing of this file is left.
     pub async fn add(&mut self, new: NewFile) -> Result<()> {
         let length = self.check(&new)?;
+        let grant = self.who.grant().cloned();
         let service = Arc::clone(&self.service);
         let room = service.files.quota().expect(self.who.tenant(), new.announced).await?;
         let now = service.clock.now();
@@ -112,12 +114,15 @@ impl Batch {
             size,
             sha256,
             crc64,
-            metadata: new.metadata,
+            metadata: grant.as_ref().map_or(Ok(new.metadata.clone()), |grant| grant.merge(&new.metadata))?,
             created_at: now,
             updated_at: now,
             version: 1,
             derived: 0,
         };
+        if let Some(allowed) = grant.as_ref().and_then(|grant| grant.content_types.as_ref()) {
+            check_content_type(&file.content_type, allowed)?;
+        }
         for declared in sha256s.iter().filter_map(Declared::sha256) {
             declared.expect(&file.checksum())?;
         }
@@ -137,10 +142,12 @@ impl Batch {
                 "this service takes no bytes without a digest: send Content-Digest or X-Checksum-Crc64nvme";
             return Err(Error::new(Code::InvalidDigest, detail));
         }
+        let max =
+            self.who.grant().map_or(rules.max_file_bytes, |grant| grant.max_size.min(rules.max_file_bytes));
         match new.announced {
-            Some(size) if size > rules.max_file_bytes => Err(too_large(size, rules.max_file_bytes)),
+            Some(size) if size > max => Err(too_large(size, max)),
             Some(size) => Ok(Length::Exactly(size)),
-            None => Ok(Length::AtMost(rules.max_file_bytes)),
+            None => Ok(Length::AtMost(max)),
         }
     }
 

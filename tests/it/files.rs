@@ -3,6 +3,7 @@
 use axum::http::Method;
 use serde_json::json;
 
+use crate::harness::config::loaded;
 use crate::harness::{NOBODY, TestApp, bytes};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -47,11 +48,7 @@ async fn links_begin_with_the_public_url_where_one_is_set() {
 
 /// Public URLs are only made by reading a configuration.
 fn cifra_url(url: &str) -> cifra::config::PublicUrl {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("c.yaml");
-    std::fs::write(&file, format!("server: {{ public_url: \"{url}\" }}\n")).unwrap();
-    let sources = cifra::config::Sources::of_process(Some(file), Vec::new()).unwrap();
-    cifra::config::load(&sources).unwrap().config.server.public_url.unwrap()
+    loaded(&format!("server: {{ public_url: \"{url}\" }}")).server.public_url.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -22,7 +22,9 @@ pub(super) struct OpenDoor {
 impl OpenDoor {
     pub(super) fn of(config: &Config) -> Self {
         let public_origin = config.server.public_url.as_ref().map(|url| url.origin().to_owned());
-        Self { any_host: config.auth.allow_open_network, public_origin, allowed_origins: Vec::new() }
+        let allowed = config.server.allowed_origins.iter();
+        let allowed_origins = allowed.map(|origin| origin.as_str().to_owned()).collect();
+        Self { any_host: config.auth.allow_open_network, public_origin, allowed_origins }
     }
 
     /// Every one of `hosts` must be ours, and every one of `origins` ours or allowed. A browser always names its host,

@@ -60,7 +60,6 @@ fn keys_of_parts_not_built_yet_are_refused_as_such() {
         "thumbnails.eager",
         "cache.l1.ttl",
         "entities.Contact.table",
-        "server.cors.allowed_origins",
         "file_upload.parts_in_flight",
         "file_upload.other_stores",
         "file_upload.storage.s3.bucket",

@@ -26,6 +26,34 @@ pub(in crate::http) struct NewUpload {
     metadata: Option<Metadata>,
 }
 
+/// For how long, and how, somebody without a key may read a file.
+#[derive(ToSchema)]
+#[schema(example = json!({ "expires_in_seconds": 3600 }))]
+pub(in crate::http) struct NewLink {
+    /// At most seven days.
+    #[schema(minimum = 1, maximum = 604_800)]
+    expires_in_seconds: u64,
+    /// As an attachment, to be saved.
+    download: Option<bool>,
+}
+
+/// What an upload token is to allow.
+#[derive(ToSchema)]
+#[schema(example = json!({ "max_size": 10_485_760, "content_types": ["image/*"], "expires_in_seconds": 600 }))]
+pub(in crate::http) struct NewUploadToken {
+    /// Bytes of each file at most.
+    max_size: u64,
+    /// Media types, `image/*` for all of a kind, held against what the first bytes say; absent: any.
+    content_types: Option<Vec<String>>,
+    /// Pairs that each of its files has, whatever the client says.
+    metadata: Option<Metadata>,
+    /// Files at most, begun uploads counted in; absent: any number.
+    max_files: Option<u64>,
+    /// At most seven days.
+    #[schema(minimum = 1, maximum = 604_800)]
+    expires_in_seconds: u64,
+}
+
 /// How an upload ends well.
 #[derive(ToSchema)]
 #[schema(example = json!({}))]

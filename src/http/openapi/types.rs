@@ -7,7 +7,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::base::digest::Checksum;
 use crate::base::metadata::{self, Metadata};
-use crate::base::{ChunkIndex, FileId, KeyId, TenantId, Timestamp, UploadId};
+use crate::base::{ChunkIndex, FileId, KeyId, TenantId, Timestamp, TokenId, UploadId};
 
 macro_rules! schemas {
     ($($type:ident = $schema:expr;)*) => {
@@ -57,6 +57,12 @@ schemas! {
         "not": { "const": "global" },
         "description": "A slug.",
         "examples": ["acme"],
+    });
+    TokenId = json!({
+        "type": "string",
+        "format": "uuid",
+        "description": "A UUID of version 7.",
+        "examples": ["0198c5f0-7c1e-7d2a-9b3f-2f1d0e5a6b7c"],
     });
     ChunkIndex = json!({
         "type": "integer",

@@ -55,7 +55,8 @@ texts! {
         "The key has not the scope that the request needs, or is of another tenant, or an operator's is needed. Without \
          keys (`auth.mode: open`): the request names a host that is not this machine, or a foreign web page sent it."
         "Read `detail`; use a key with that scope, or ask whoever operates the service for one."
-        [Member::sometimes("scope", Kind::Text, "The scope that the key would have to have.")];
+        [Member::sometimes("scope", Kind::Text, "The scope that the key would have to have."),
+         Member::sometimes("max_files", Kind::Count, "For how many files the upload token was.")];
     NotFound:
         "There is nothing at this path."
         "The path has a typing error, a missing or doubled slash, or belongs to another version of the service."
@@ -143,8 +144,10 @@ texts! {
     UnsupportedMediaType:
         "The body is of a kind that is not taken here."
         "JSON was expected and something else announced, or the body came with a `Content-Encoding`: bytes are stored as \
-         they come, so nothing is unpacked."
-        "Send JSON with `Content-Type: application/json`, and bytes without `Content-Encoding`.";
+         they come, so nothing is unpacked. Or the upload token is for files of other kinds."
+        "Send JSON with `Content-Type: application/json`, and bytes without `Content-Encoding`."
+        [Member::sometimes("content_type", Kind::Text, "What the file's first bytes say that it is."),
+         Member::sometimes("allowed", Kind::Text, "What the upload token is for: media types, with commas between them.")];
     RangeNotSatisfiable:
         "The requested range lies outside of the file."
         "The client believes that the file is longer than it is."

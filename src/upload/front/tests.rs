@@ -76,7 +76,7 @@ async fn home(total_size: u64) -> Home {
         finish_checksum: None,
     };
     let sessions = Sessions::new(db, "local", uuid::Uuid::nil());
-    let _ = sessions.create(upload.clone(), None, None, Limits::NONE).await.unwrap();
+    let _ = sessions.create(upload.clone(), None, None, Limits::NONE, None).await.unwrap();
     let fronts = Fronts::new(sessions.clone(), Arc::clone(&store) as _, Arc::new(SystemClock), tasks);
     Home { fronts, sessions, store, upload, _folder: folder }
 }

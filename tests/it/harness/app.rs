@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, Method};
 use cifra::app::App;
 use cifra::auth::{AuthService, NewKey};
 use cifra::base::principal::Actor;
-use cifra::base::{Clock, Principal, Secret, SystemClock, TenantId};
+use cifra::base::{Clock, KeyId, Principal, Secret, SystemClock, TenantId};
 use cifra::config::{AuthMode, ByteSize, Config, MinFree};
 use cifra::http::Server;
 use cifra::upload::Sweeper;
@@ -125,6 +125,18 @@ impl TestApp {
     /// From here on requests have no key.
     pub(crate) fn act_as_nobody(&self) {
         *self.acting_as.lock().unwrap() = None;
+    }
+
+    /// Takes a key back.
+    pub(crate) async fn revoke(&self, key: &str) {
+        let id = uuid::Uuid::parse_str(key.split('_').nth(1).unwrap()).unwrap();
+        let who = Principal::operator(TenantId::default_tenant(), Actor::CommandLine);
+        self.auth.revoke_key(&who, KeyId::from_uuid(id)).await.unwrap();
+    }
+
+    /// What the service does now and then with what ended links and tokens left.
+    pub(crate) async fn prune_grants(&self) {
+        self.auth.prune_grants().await.unwrap();
     }
 
     /// Makes a tenant.

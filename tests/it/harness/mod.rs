@@ -6,6 +6,7 @@
 mod answer;
 pub(crate) mod api;
 mod app;
+pub(crate) mod config;
 mod contract;
 pub(crate) mod databases;
 mod events;

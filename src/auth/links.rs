@@ -1,0 +1,86 @@
+//! Links: a file's content for whoever has the URL, for a while. Called by `http`.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::AuthService;
+use crate::base::principal::{Scope, Scopes};
+use crate::base::{Code, Error, FileId, Principal, Result, Timestamp};
+use crate::db::Urgency;
+use crate::db::audit::{self, Action, Entry};
+use crate::db::idempotency_keys::{self, Answered};
+
+const KIND: &str = "link";
+
+/// How a link's content is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shown {
+    /// In place, where its type allows.
+    Inline,
+    /// To be saved.
+    Download,
+}
+
+/// A link that was issued.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// The value of the parameter `link`.
+    pub text: String,
+    /// From then on it is refused.
+    pub expires_at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LinkClaims {
+    file: FileId,
+    shown: Shown,
+}
+
+impl AuthService {
+    /// Signs a link to the content of `file`, which the caller has seen that `who` may read. To publish is to change
+    /// something: it needs the scope `write`, and is noted. What `keep` makes of it is kept with it.
+    ///
+    /// # Errors
+    /// `Forbidden`, `IdempotencyConflict`; `InvalidRequest` for a life of nothing or of more than seven days.
+    pub async fn issue_link(
+        &self,
+        who: &Principal,
+        file: FileId,
+        shown: Shown,
+        life: Duration,
+        keep: impl Fn(&Link) -> Option<Answered>,
+    ) -> Result<Link> {
+        who.require(Scope::Write)?;
+        let (text, expires_at) = self.sign(who, KIND, life, LinkClaims { file, shown }).await?;
+        let entry = Entry::new(who, Action::LinkIssued, &file, self.clock.now())
+            .with("expires_at", expires_at.to_string());
+        let link = Link { text, expires_at };
+        let answered = keep(&link);
+        self.db
+            .write(Urgency::Normal, move |c| {
+                let (entry, answered) = (entry.clone(), answered.clone());
+                Box::pin(async move {
+                    if let Some(answered) = &answered {
+                        idempotency_keys::insert(c, answered).await?;
+                    }
+                    audit::insert(c, &entry).await
+                })
+            })
+            .await?;
+        Ok(link)
+    }
+
+    /// Who comes by a link: may read, in the link's tenant; the caller lets them only at `file`.
+    ///
+    /// # Errors
+    /// `Forbidden`, in the same words whatever is wrong.
+    pub async fn open_link(&self, text: &str, file: FileId, shown: Shown) -> Result<Principal> {
+        let link = self.verify::<LinkClaims>(KIND, text).await?;
+        if link.own.file != file || link.own.shown != shown {
+            return Err(Error::new(Code::Forbidden, "this link is not for this"));
+        }
+        Ok(Principal::of_tenant(link.tenant, Scopes::from_iter([Scope::Read]), link.issuer))
+    }
+}
