@@ -88,7 +88,7 @@ async fn a_browser_runs_nothing_and_other_sites_draw_nothing() {
         ("video/mp4", true),
         ("application/pdf", false), // its viewer does not start in one
     ] {
-        let file = app.file_with(b"<script>".to_vec(), json!({ "content_type": content_type })).await;
+        let file = app.file_with(bytes(9), json!({ "content_type": content_type })).await;
         for headers in [vec![], vec![("range", "bytes=0-0")]] {
             let answer = app.get_with(&file.content_path(), &headers).await;
             let policy = answer.find("content-security-policy");
