@@ -36,7 +36,7 @@ install: ## Build and put the binary into PREFIX/bin (PREFIX=/usr/local)
 
 test: ## Run all tests but the long ones (ARGS=name runs some)
 	@scripts/setup.sh build test
-	cargo test --locked $(ARGS)
+	cargo test --locked --features sentry $(ARGS)
 
 soak: ## Run the long tests, one at a time, optimized (ARGS=name runs some)
 	@scripts/setup.sh build test

@@ -75,6 +75,22 @@ need_container_engine() {
   has ip || want "ip for a network of its own" iproute2
 }
 
+# schemathesis has a Python environment of its own.
+need_python() {
+  python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || want "Python for schemathesis" python3 python3-venv
+}
+
+need_schemathesis() {
+  local home="$tools/schemathesis" pinned=tests/schemathesis/requirements.txt
+  cmp -s "$pinned" "$home/installed" && [[ -x $home/bin/schemathesis ]] && return
+  say "installing schemathesis into $home (half a minute, once)"
+  rm -rf "$home"
+  python3 -m venv "$home"
+  "$home/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary :all: -r "$pinned"
+  # Last, so that an installation that broke off is done again.
+  cp "$pinned" "$home/installed"
+}
+
 need_rust_components() {
   cargo clippy --version >/dev/null 2>&1 && cargo fmt --version >/dev/null 2>&1 && return
   has rustup || fail "clippy and rustfmt are not there: install the packages of your Rust that have them"
@@ -162,15 +178,18 @@ install_packages() {
 for part in "$@"; do
   case $part in
     build) need_rust; need_compiler; need_certificates ;;
-    test) need_postgresql; need_nginx; need_tour_programs; need_example_programs ;;
+    test) need_postgresql; need_nginx; need_tour_programs; need_example_programs; need_python ;;
     image) need_container_engine ;;
     lint) ;; # after the packages, below
     *) fail "unknown part: $part (build, test, lint, image)" ;;
   esac
 done
 install_packages
-# What cargo compiles comes after the packages that it compiles with.
+# What is compiled or installed with the packages comes after them.
 for part in "$@"; do
+  if [[ $part == test ]]; then
+    need_schemathesis
+  fi
   if [[ $part == lint ]]; then
     need_rust_components
     wish_shellcheck

@@ -14,6 +14,7 @@ use crate::base::{Code, Error, Result, SystemClock};
 use crate::config::{Environment, Loaded};
 use crate::http::Server;
 use crate::ops::descriptors;
+use crate::telemetry::reports;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -55,6 +56,7 @@ impl Serve {
 async fn serve(loaded: &Loaded, environment: &Environment) -> Result<bool> {
     let config = &loaded.config;
     crate::telemetry::start_logging(config.log.format, config.log.level.as_str()).map_err(broken)?;
+    let _reports = reports::start(environment.get("SENTRY_DSN")).map_err(broken)?;
     tracing::info!("configuration: {}", loaded.source);
     let idle = environment.without_effect();
     if !idle.is_empty() {

@@ -15,6 +15,7 @@ use super::access;
 use super::extract::{Path, Who};
 use super::files::FileView;
 use super::openapi::requests::UploadPath;
+use super::openapi::types::StreamEvent;
 use super::problem::Answer;
 use super::reply::text;
 use super::upload_view::UploadView;
@@ -44,7 +45,7 @@ const COMPLETED: &str = "completed";
         ("Last-Event-ID" = Option<String>, Header, description = "Sent by a browser that reconnects."),
     ),
     responses(
-        (status = 200, description = "The events.", content_type = "text/event-stream", body = String),
+        (status = 200, description = "The events.", content_type = "text/event-stream", body = StreamEvent),
         (status = 204, description = "It is completed, as the client knows."),
     ),
     extensions(("x-problems" = json!([UploadNotFound, UploadGone, Overloaded]))),

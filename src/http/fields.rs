@@ -56,7 +56,8 @@ impl Fields {
 
     /// A whole number from 0.
     pub(super) fn number(&mut self, name: &str) -> Option<u64> {
-        match self.take(name)?.as_u64() {
+        let value = self.take(name)?;
+        match value.as_u64().or_else(|| whole(value.as_f64()?)) {
             Some(number) => Some(number),
             None => self.fault(name, "expected a whole number from 0 to 18446744073709551615"),
         }
@@ -185,6 +186,12 @@ impl Fields {
         self.faults.push(Fault { pointer, detail, code: Code::InvalidRequest });
         None
     }
+}
+
+/// In JSON 7.0 is the same number as 7, and some languages write no other. Past 2^53 a float is not exact any more.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, and within the range")]
+fn whole(float: f64) -> Option<u64> {
+    (float.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&float)).then_some(float as u64)
 }
 
 /// The parameters of a query string, taken one by one.

@@ -14,7 +14,7 @@ use super::conditions::{self, Validators, Verdict};
 use super::extract::{Json, Path, Query, Who};
 use super::multipart;
 use super::openapi::answers::NotModified;
-use super::openapi::requests::{FileChange as FileChangeBody, FilePath, FileQuery, PageQuery};
+use super::openapi::requests::{Conditions, FileChange as FileChangeBody, FilePath, FileQuery, PageQuery};
 use super::problem::Answer;
 use super::reply::json;
 use super::serve;
@@ -59,7 +59,7 @@ pub(super) async fn list(
 /// Look at a file
 #[utoipa::path(
     get, path = "/api/files/{id}", operation_id = "get_file", tag = "files",
-    params(FilePath),
+    params(FilePath, Conditions),
     responses(
         (status = 200, description = "The file.", body = FileView, headers(
             ("ETag" = String, description = "Changes with the record: `\"VERSION.DERIVED\"`"),
@@ -96,7 +96,7 @@ pub(super) async fn show(
         FilePath,
         ("If-Match" = Option<String>, Header, description = "The `ETag` that the file must have; only VERSION counts."),
     ),
-    request_body = FileChangeBody,
+    request_body = Option<FileChangeBody>,
     responses(
         (status = 200, description = "The file as it is now.", body = FileView, headers(
             ("ETag" = String, description = "Of the changed record: `\"VERSION.DERIVED\"`"),
@@ -128,11 +128,12 @@ pub(super) async fn change(
 #[utoipa::path(
     get, path = "/api/files/{id}/content", operation_id = "get_content", tag = "files",
     params(
-        FilePath,
+        FilePath, Conditions,
         ("download" = Option<bool>, Query, description = "As an attachment, to be saved."),
         ("link" = Option<String>, Query, description = "The signed part of a link; takes the place of a key."),
         ("Range" = Option<String>, Header, description = "Which bytes, such as `bytes=0-1023` or `bytes=0-9,-10`. \
             More than 32 ranges are ignored."),
+        ("If-Range" = Option<String>, Header, description = "The range only if this is the `ETag`; else all."),
     ),
     responses(
         (status = 200, description = "The bytes.", body = [u8], content_type = "*/*"),
@@ -205,6 +206,7 @@ pub(super) struct FileView<'a> {
     updated_at: Timestamp,
     version: i64,
     content_url: String,
+    #[schema(required)]
     image: Option<Value>,
     #[schema(value_type = Object)]
     thumbnails: Map<String, Value>,

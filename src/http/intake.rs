@@ -36,7 +36,9 @@ use crate::upload::{Batch, NewFile};
 #[utoipa::path(
     post, path = "/api/files", operation_id = "create_file", tag = "files",
     params(
-        ("filename" = Option<String>, Query, description = "A label, not a path. Not for a form; else required."),
+        ("filename" = Option<String>, Query, min_length = 1, max_length = 1024,
+            pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$",
+            description = "A label, not a path; without control characters. Not for a form; else required."),
         DigestHeaders, IdempotencyHeader,
     ),
     request_body(

@@ -20,19 +20,30 @@ use super::problem::{self, Problem};
 use super::query;
 use crate::app::Services;
 use crate::base::{Code, Error};
-use crate::telemetry::metrics;
+use crate::telemetry::{metrics, reports};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A longer id of a client's own is replaced by ours.
 const REQUEST_ID_LEN_MAX: usize = 128;
 
 /// Sees a request through.
-pub(super) async fn around(State(state): State<Arc<Services>>, mut request: Request, next: Next) -> Response {
-    let begun = Instant::now();
+pub(super) async fn around(State(state): State<Arc<Services>>, request: Request, next: Next) -> Response {
     let request_id = request_id(&request);
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map(MatchedPath::as_str);
+    reports::within(&request_id, route, see_through(&state, request, next, &request_id, route)).await
+}
+
+async fn see_through(
+    state: &Services,
+    mut request: Request,
+    next: Next,
+    request_id: &str,
+    route: Option<&str>,
+) -> Response {
+    let begun = Instant::now();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let route = request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned());
     let flying = Flying::new();
 
     let http2 = request.version() == Version::HTTP_2;
@@ -43,7 +54,7 @@ pub(super) async fn around(State(state): State<Arc<Services>>, mut request: Requ
     let head = head::check(&mut request);
     let checked = head.is_ok();
     let request = body::guard(request, Patience::of(&state.door), &state.tasks);
-    let mut response = match head.and_then(|()| query::check(&method, route.as_deref(), request.uri())) {
+    let mut response = match head.and_then(|()| query::check(&method, route, request.uri())) {
         Ok(()) => next.run(request).await,
         Err(error) => Problem(error).into_response(),
     };
@@ -57,18 +68,13 @@ pub(super) async fn around(State(state): State<Arc<Services>>, mut request: Requ
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if let Some(error) = &error {
-        problem::render(&mut response, error, &path, &request_id);
+        problem::render(&mut response, error, &path, request_id);
     }
     let status = response.status();
-    log(&method, &path, status, error.as_deref(), &request_id, begun);
+    log(&method, &path, status, error.as_deref(), request_id, begun);
     // Paths that are nobody's route share one label, so that a scan makes no metrics.
-    metrics::http_request(
-        method.as_str(),
-        route.as_deref().unwrap_or("none"),
-        status.as_u16(),
-        begun.elapsed(),
-    );
-    if let Ok(value) = HeaderValue::from_str(&request_id) {
+    metrics::http_request(method.as_str(), route.unwrap_or("none"), status.as_u16(), begun.elapsed());
+    if let Ok(value) = HeaderValue::from_str(request_id) {
         response.headers_mut().insert(X_REQUEST_ID, value);
     }
     response

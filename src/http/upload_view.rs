@@ -4,20 +4,23 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::files::FileView;
+use super::openapi::types::ChunkRange;
 use crate::app::Services;
 use crate::base::digest::Checksum;
 use crate::base::metadata::Metadata;
 use crate::base::{ChunkIndex, Timestamp, UploadId};
-use crate::upload::{ChunkReceipt, FinishProgress, Progress, Status, Upload};
+use crate::upload::{ChunkReceipt, FinishProgress, Progress, Status, Upload, UploadState};
 
 /// An upload as JSON.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Upload)]
 pub(super) struct UploadView<'a> {
     upload_id: UploadId,
+    #[schema(value_type = UploadState)]
     state: &'static str,
     protocol: &'static str,
     filename: &'a str,
+    #[schema(required)]
     content_type: Option<&'a str>,
     total_size: u64,
     chunk_size: u64,
@@ -25,18 +28,23 @@ pub(super) struct UploadView<'a> {
     received_bytes: u64,
     received_chunks: u32,
     /// Bytes from the start without a gap; not told in lists.
+    #[schema(required)]
     offset: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<ChunkRange>>)]
     missing: Option<&'a [(u32, u32)]>,
     missing_count: u32,
+    #[schema(required)]
     checksum: Option<Checksum>,
     metadata: &'a Metadata,
     created_at: Timestamp,
     expires_at: Timestamp,
+    #[schema(required)]
     error: Option<&'a str>,
     /// Only while it is being finalized; not told in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     progress: Option<ProgressView>,
+    #[schema(required)]
     file: Option<FileView<'a>>,
 }
 
@@ -88,6 +96,7 @@ impl<'a> UploadView<'a> {
 pub(super) struct UploadPage<'a> {
     pub(super) items: Vec<UploadView<'a>>,
     /// Give it as `cursor` for the next page; null after the last one.
+    #[schema(required)]
     pub(super) next_cursor: Option<String>,
 }
 

@@ -25,7 +25,7 @@ use crate::base::Code::{
 use crate::base::metadata;
 use crate::base::page::Limit;
 use crate::base::{ChunkIndex, UploadId};
-use crate::upload::{ChunkIn, Finalized, NewUpload, OnRepeat, Status, UploadFilter};
+use crate::upload::{ChunkIn, Finalized, NewUpload, OnRepeat, Status, UploadFilter, UploadState};
 
 /// Seconds: whoever asks again waits with us, not before the door.
 const FINALIZE_RETRY_AFTER: &str = "1";
@@ -126,7 +126,7 @@ pub(super) async fn show(
 #[utoipa::path(
     get, path = "/api/uploads", operation_id = "list_uploads", tag = "uploads",
     params(
-        ("state" = Option<String>, Query, description = "Only those in this state."),
+        ("state" = Option<UploadState>, Query, description = "Only those in this state."),
         PageQuery,
     ),
     responses((status = 200, description = "A page of them, without `missing`.", body = UploadPage)),

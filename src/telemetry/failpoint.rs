@@ -1,7 +1,7 @@
 //! Fail points: named places where a test makes a debug build die or wait.
 //!
 //! `install` takes the text that the app read from `CIFRA_FAILPOINT`: `name=kill`, `name=kill@3` (at the third
-//! hit), `name=pause:/some/file` (makes `/some/file.reached` and waits, if and while that file exists); several
+//! hit), `name=panic`, `name=pause:/some/file` (makes `/some/file.reached` and waits, if and while that file exists); several
 //! are separated by `;`. Whoever has a step worth dying in calls [`hit`]. In release builds there is nothing of
 //! this but two empty functions.
 
@@ -51,6 +51,8 @@ mod armed {
     enum Action {
         /// SIGKILL to ourselves at this hit, counted from 1.
         KillAt(u64),
+        /// A bug, as far as anybody can tell.
+        Panic,
         /// Wait while the file exists.
         PauseWhile(PathBuf),
     }
@@ -68,12 +70,13 @@ mod armed {
     fn parse(part: &str) -> Result<Point, String> {
         let unknown = || {
             format!(
-                "fail point `{part}`: expected name=kill, name=kill@N (from 1) or name=pause:/path/of/file"
+                "fail point `{part}`: expected name=kill, name=kill@N (from 1), name=panic or name=pause:/path/of/file"
             )
         };
         let (name, action) = part.split_once('=').ok_or_else(unknown)?;
         let action = match action.split_once([':', '@']) {
             None if action == "kill" => Action::KillAt(1),
+            None if action == "panic" => Action::Panic,
             Some(("kill", count)) => {
                 Action::KillAt(count.parse().ok().filter(|&count| count > 0).ok_or_else(unknown)?)
             }
@@ -89,6 +92,7 @@ mod armed {
             let count = point.hits.fetch_add(1, Ordering::Relaxed) + 1;
             match &point.action {
                 Action::KillAt(at) if *at == count => kill(),
+                Action::Panic => panic!("the fail point {name} was told to"),
                 Action::PauseWhile(path) if path.exists() => tokio::task::block_in_place(|| pause(path)),
                 Action::KillAt(_) | Action::PauseWhile(_) => {}
             }
@@ -119,6 +123,7 @@ mod armed {
         fn each_form_is_understood() {
             let action = |text: &str| parse(text).map(|point| (point.name, point.action));
             assert_eq!(action("a.b=kill"), Ok(("a.b".to_owned(), Action::KillAt(1))));
+            assert_eq!(action("a.b=panic"), Ok(("a.b".to_owned(), Action::Panic)));
             assert_eq!(action("a.b=kill@7"), Ok(("a.b".to_owned(), Action::KillAt(7))));
             assert_eq!(
                 action("a=pause:/tmp/x@y:z"),

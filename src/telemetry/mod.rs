@@ -1,10 +1,11 @@
 //! What the service tells about itself: logs, metrics, named tasks.
 //!
 //! Logs go to standard error, as text or as a JSON object a line. Metric names live in [`metrics`] and nowhere
-//! else. Every background task is spawned through [`Tasks`].
+//! else. Every background task is spawned through [`Tasks`]. What somebody must know of goes to Sentry, see [`reports`].
 
 pub mod failpoint;
 pub mod metrics;
+pub mod reports;
 pub mod tasks;
 
 use std::io::IsTerminal;
@@ -23,7 +24,7 @@ use crate::config::LogFormat;
 /// If `filter` cannot be read.
 pub fn start_logging(format: LogFormat, filter: &str) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| format!("log.level `{filter}`: {error}"))?;
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(filter).with(reports::layer());
     let colors = std::io::stderr().is_terminal();
     let started: Result<(), TryInitError> = match format {
         LogFormat::Text => registry

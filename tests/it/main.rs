@@ -47,6 +47,8 @@ mod readme;
 mod resources_away;
 mod round_trip;
 mod routes;
+mod schemathesis;
+mod sentry;
 mod slow_clients;
 mod soak;
 mod soak_connections;

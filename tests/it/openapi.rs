@@ -109,3 +109,25 @@ async fn every_property_of_a_request_is_read_and_no_other() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_document_has_no_holes() {
+    let app = TestApp::start().await;
+    let document = app.get("/openapi.json").await.expect(200).json();
+    assert_eq!(document["openapi"], "3.1.0");
+    let mut rest = vec![(String::new(), &document)];
+    while let Some((at, value)) = rest.pop() {
+        match value {
+            Value::Null => panic!("null at {at}"),
+            Value::Array(items) => rest.extend(items.iter().map(|item| (format!("{at}/-"), item))),
+            Value::Object(members) => {
+                if let Some(reference) = value.get("$ref") {
+                    let pointer = reference.as_str().unwrap().strip_prefix('#').unwrap();
+                    assert!(document.pointer(pointer).is_some(), "{reference} at {at}");
+                }
+                rest.extend(members.iter().map(|(name, member)| (format!("{at}/{name}"), member)));
+            }
+            _ => {}
+        }
+    }
+}

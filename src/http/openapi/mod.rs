@@ -8,7 +8,7 @@
 pub(super) mod answers;
 mod problems;
 pub(super) mod requests;
-mod types;
+pub(super) mod types;
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -47,6 +47,7 @@ pub(super) fn beginning() -> OpenApi {
             "scheme": "bearer",
             "description": "`Authorization: Bearer KEY`. With `auth.mode: open` no key is needed.",
         } } },
+        "security": [{ "key": [] }],
         "paths": {},
     }))
     .expect("INVARIANT: written above, and read by every test of the document")
@@ -69,6 +70,11 @@ fn finish(document: OpenApi) -> Value {
     let mut document = serde_json::to_value(document).expect("INVARIANT: the document is JSON");
     for (_, item) in members(&mut document["paths"]) {
         for (_, operation) in members(item) {
+            for parameter in
+                operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten()
+            {
+                without_null(&mut parameter["schema"]);
+            }
             problems::expand(operation);
             if operation["security"] != json!([{}]) {
                 add_tenant(operation);
@@ -101,6 +107,7 @@ fn finish(document: OpenApi) -> Value {
     types::define(&mut document["components"]["schemas"]);
     problems::define(&mut document["components"]["schemas"]);
     close_requests(&mut document);
+    tidy(&mut document);
     document
 }
 
@@ -118,21 +125,57 @@ fn add_tenant(operation: &mut Value) {
     }
 }
 
+/// Where utoipa's words for Rust's types are not what JSON Schema means by them: its `int64` ends at 2^63 - 1, which
+/// `u64` does not, and bytes are no list of numbers.
+fn tidy(value: &mut Value) {
+    if value.get("minimum").is_some() && value.get("maximum").is_none() {
+        match value["format"].as_str() {
+            Some("int64") => value["maximum"] = u64::MAX.into(),
+            Some("int32") => value["maximum"] = u32::MAX.into(),
+            _ => {}
+        }
+    }
+    if value["items"] == json!({ "type": "integer", "format": "int32", "minimum": 0 }) {
+        *value = json!({ "type": "string", "format": "binary" });
+    }
+    match value {
+        Value::Object(members) => {
+            if members.get("maximum").is_some() {
+                members.remove("format");
+            }
+            members.values_mut().for_each(tidy);
+        }
+        Value::Array(items) => items.iter_mut().for_each(tidy),
+        _ => {}
+    }
+}
+
 /// A field that nobody asked for is a fault (`fields`), in every JSON request.
 fn close_requests(document: &mut Value) {
-    let schemas: BTreeSet<String> = members(&mut document["paths"])
-        .flat_map(|(_, item)| members(item))
+    let bodies = members(&mut document["paths"]).flat_map(|(_, item)| members(item));
+    let schemas: BTreeSet<String> = bodies
         .filter_map(|(_, operation)| {
-            let schema = &mut operation.get_mut("requestBody")?["content"]["application/json"]["schema"];
-            // utoipa says of a body that may be left out that it may be null, which is something else.
-            if let Some(choices) = schema.get("oneOf").and_then(Value::as_array) {
-                *schema = choices.iter().find(|choice| choice["type"] != "null")?.clone();
-            }
+            let schema = operation.pointer_mut("/requestBody/content/application~1json/schema")?;
+            without_null(schema);
             Some(schema["$ref"].as_str()?.rsplit('/').next()?.to_owned())
         })
         .collect();
     for name in schemas {
         document["components"]["schemas"][name]["additionalProperties"] = false.into();
+    }
+}
+
+/// utoipa says of what may be left out that it may be null. Parameters and bodies cannot be.
+fn without_null(schema: &mut Value) {
+    if let Some(choices) = schema.get("oneOf").and_then(Value::as_array)
+        && let Some(shape) = choices.iter().find(|choice| choice["type"] != "null")
+    {
+        *schema = shape.clone();
+    }
+    if let Some([name, Value::String(null)]) = schema.get("type").and_then(Value::as_array).map(Vec::as_slice)
+        && null == "null"
+    {
+        schema["type"] = name.clone();
     }
 }
 

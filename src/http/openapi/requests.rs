@@ -4,22 +4,29 @@
 
 use utoipa::{IntoParams, ToSchema};
 
+use super::types::MediaRange;
 use crate::base::digest::Checksum;
 use crate::base::metadata::Metadata;
+use crate::base::principal::Scope;
 use crate::base::{ChunkIndex, FileId, KeyId, TenantId, Timestamp, UploadId};
 
 /// What a client says of a file that it begins to upload.
 #[derive(ToSchema)]
 #[schema(example = json!({ "filename": "holiday.mp4", "total_size": 73_400_320 }))]
 pub(in crate::http) struct NewUpload {
-    /// A label, not a path.
-    #[schema(min_length = 1, max_length = 1024)]
+    /// A label, not a path; without control characters.
+    #[schema(min_length = 1, max_length = 1024, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$")]
     filename: String,
     /// Bytes of the whole file.
     total_size: u64,
-    /// What the client says it is.
+    /// What the client says it is: a media type.
+    #[schema(
+        max_length = 255,
+        pattern = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+/[A-Za-z0-9!#$%&'*+.^_`|~-]+( *;[ -~]*)?$"
+    )]
     content_type: Option<String>,
     /// A wish, in bytes; the answer tells what the server decided.
+    #[schema(minimum = 1)]
     chunk_size: Option<u64>,
     /// The whole file's digest: verified before the file is visible.
     checksum: Option<Checksum>,
@@ -44,7 +51,7 @@ pub(in crate::http) struct NewUploadToken {
     /// Bytes of each file at most.
     max_size: u64,
     /// Media types, `image/*` for all of a kind, held against what the first bytes say; absent: any.
-    content_types: Option<Vec<String>>,
+    content_types: Option<Vec<MediaRange>>,
     /// Pairs that each of its files has, whatever the client says.
     metadata: Option<Metadata>,
     /// Files at most, begun uploads counted in; absent: any number.
@@ -79,7 +86,7 @@ pub(in crate::http) struct NewKey {
     name: String,
     /// `read`, `write`, `admin`; each includes those before it. `write` if left out.
     #[schema(min_items = 1)]
-    scopes: Option<Vec<String>>,
+    scopes: Option<Vec<Scope>>,
     /// An operator's key: reaches every tenant and manages the service. For operators.
     operator: Option<bool>,
     /// When it ends by itself; never if left out.
@@ -134,8 +141,8 @@ pub(in crate::http) struct ProblemPath {
 #[derive(ToSchema)]
 #[schema(example = json!({ "filename": "beach.mp4" }))]
 pub(in crate::http) struct FileChange {
-    /// A label, not a path.
-    #[schema(min_length = 1, max_length = 1024)]
+    /// A label, not a path; without control characters.
+    #[schema(min_length = 1, max_length = 1024, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$")]
     filename: Option<String>,
     /// In place of all that was there.
     metadata: Option<Metadata>,
@@ -181,15 +188,43 @@ pub(in crate::http) struct IdempotencyHeader {
     idempotency_key: Option<String>,
 }
 
+/// Conditions (RFC 9110 13.1) on a file.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(clippy::struct_field_names, reason = "so are the headers named")]
+pub(in crate::http) struct Conditions {
+    /// Only if the current `ETag` is one of these.
+    #[param(rename = "If-Match")]
+    if_match: Option<String>,
+    /// Only if the current `ETag` is none of these; GET then answers 304.
+    #[param(rename = "If-None-Match")]
+    if_none_match: Option<String>,
+    /// Only if it changed since; else 304.
+    #[param(rename = "If-Modified-Since")]
+    if_modified_since: Option<String>,
+    /// Only if it did not change since.
+    #[param(rename = "If-Unmodified-Since")]
+    if_unmodified_since: Option<String>,
+}
+
 /// Digests that a body of bytes must have; every one that is sent is verified.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(in crate::http) struct DigestHeaders {
-    /// A digest of the body (RFC 9530): `sha-256`, `sha-512` or `crc32c`, such as `sha-256=:BASE64:`.
-    #[param(rename = "Content-Digest")]
+    /// A digest of the body (RFC 9530): `sha-256`, `sha-512` or `crc32c`, such as `sha-256=:BASE64:`;
+    /// several with commas between them.
+    #[param(
+        rename = "Content-Digest",
+        pattern = "^(sha-256=:[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=:|sha-512=:[A-Za-z0-9+/]{85}[AQgw]==:|crc32c=:[A-Za-z0-9+/]{5}[AQgw]==:)$"
+    )]
     content_digest: Option<String>,
     /// The CRC-64/NVME of the body: base64 of its 8 big-endian bytes.
-    #[param(rename = "X-Checksum-Crc64nvme")]
+    #[param(
+        rename = "X-Checksum-Crc64nvme",
+        min_length = 12,
+        max_length = 12,
+        pattern = "^[A-Za-z0-9+/]{10}[AEIMQUYcgkosw048]=$"
+    )]
     checksum_crc64nvme: Option<String>,
 }
 

@@ -7,7 +7,9 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::base::digest::Checksum;
 use crate::base::metadata::{self, Metadata};
+use crate::base::principal::Scope;
 use crate::base::{ChunkIndex, FileId, KeyId, TenantId, Timestamp, TokenId, UploadId};
+use crate::upload::UploadState;
 
 macro_rules! schemas {
     ($($type:ident = $schema:expr;)*) => {
@@ -29,7 +31,51 @@ macro_rules! schemas {
     };
 }
 
+/// Chunks from the first to the last, both included.
+pub(in crate::http) struct ChunkRange;
+
+/// A media type, or a kind of them.
+pub(in crate::http) struct MediaRange;
+
+/// An event of a stream (`text/event-stream`).
+pub(in crate::http) struct StreamEvent;
+
 schemas! {
+    MediaRange = json!({
+        "type": "string",
+        "maxLength": 255,
+        "pattern": r"^[!#$%&'+.^_`|~0-9A-Za-z-]+/(\*|[!#$%&'+.^_`|~0-9A-Za-z-]+)$",
+        "description": "A media type such as `image/png`, or all of a kind such as `image/*`.",
+        "examples": ["image/*"],
+    });
+    StreamEvent = json!({
+        "type": "object",
+        "required": ["event", "data"],
+        "properties": {
+            "event": { "type": "string", "enum": ["progress", "completed", "failed"] },
+            "id": { "type": "string" },
+            "data": { "type": "string", "contentMediaType": "application/json", "description": "What it tells, as JSON." },
+        },
+        "description": "An event of a stream.",
+    });
+    ChunkRange = json!({
+        "type": "array",
+        "items": { "type": "integer", "minimum": 0 },
+        "minItems": 2,
+        "maxItems": 2,
+        "description": "Chunks from the first to the last, both included.",
+        "examples": [[0, 7]],
+    });
+    Scope = json!({
+        "type": "string",
+        "enum": ["read", "write", "admin"],
+        "description": "What a key may do; each includes those before it.",
+    });
+    UploadState = json!({
+        "type": "string",
+        "enum": UploadState::ALL.map(UploadState::as_str),
+        "description": "Where an upload stands. `receiving` takes chunks, `completed` is a file.",
+    });
     UploadId = json!({
         "type": "string",
         "format": "uuid",

@@ -84,7 +84,11 @@ fn table(properties: &Map<String, Value>, required: &Value) -> String {
     let mut markup = "<table>\n".to_owned();
     for (name, schema) in properties {
         let must = required.as_array().is_some_and(|required| required.iter().any(|must| must == name));
-        let text = schema["description"].as_str().map(line).unwrap_or_default();
+        // utoipa puts the text beside the reference where null is another choice.
+        let text = schema["description"]
+            .as_str()
+            .or_else(|| schema["oneOf"].as_array()?.iter().find_map(|choice| choice["description"].as_str()));
+        let text = text.map(line).unwrap_or_default();
         let (name, optional) = (escape(name), if must { "" } else { " <small>optional</small>" });
         let _ = writeln!(
             markup,

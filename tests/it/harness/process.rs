@@ -100,6 +100,11 @@ impl Server {
         self.settings.push((name, value.to_owned()));
     }
 
+    /// Sets a variable of the environment for later starts.
+    pub(crate) fn env(&mut self, name: &str, value: &str) {
+        self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Listens where it listens now at later starts too.
     pub(crate) fn keep_address(&mut self) {
         self.listen = self.api.url().strip_prefix("http://").unwrap().to_owned();
