@@ -33,8 +33,11 @@ pub(super) fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Client
 /// The addresses that proxies saw, the client's first; `None` for one that cannot be read.
 fn hops(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
     let lists = |name: &str| -> Vec<String> {
-        let values = headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("?"));
-        values.flat_map(|value| value.split(',').map(|item| item.trim().to_owned())).collect()
+        // A client's own bytes may be no text; what the proxy wrote behind them still counts.
+        let values = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+        values
+            .flat_map(|value| value.split(',').map(|item| item.trim().to_owned()).collect::<Vec<_>>())
+            .collect()
     };
     let told = lists("x-forwarded-for");
     if told.is_empty() {
@@ -59,12 +62,14 @@ fn address(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     fn client(peer: &str, headers: &[(&'static str, &str)], trusted: &[&str]) -> String {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
-            map.append(*name, value.parse().unwrap());
+            map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         let trusted: Vec<IpNet> = trusted.iter().map(|network| network.parse().unwrap()).collect();
         of(peer.parse().unwrap(), &map, &trusted).0.to_string()
@@ -87,6 +92,7 @@ mod tests {
             (proxy, &[(xff, "127.0.0.1"), (xff, "203.0.113.1")], "203.0.113.1"),
             (proxy, &[(xff, "1.1.1.1, 203.0.113.1, 10.0.0.2")], "203.0.113.1"),
             (proxy, &[(xff, "10.0.0.3, 10.0.0.2")], "10.0.0.3"),
+            (proxy, &[(xff, "é, 203.0.113.1")], "203.0.113.1"),
             (proxy, &[(xff, "203.0.113.1, nonsense")], proxy),
             (proxy, &[(xff, "203.0.113.1, nonsense, 10.0.0.2")], outer),
             (proxy, &[(xff, "")], proxy),
