@@ -181,7 +181,8 @@ impl Scanner {
 
     fn head(&mut self) -> Result<Event> {
         let Some(end) = memchr::memmem::find(&self.buffer, b"\r\n\r\n") else {
-            if self.buffer.len() > HEAD_BYTES_MAX {
+            // Three bytes of its end may be there already.
+            if self.buffer.len() > HEAD_BYTES_MAX + 3 {
                 return Err(too_long_a_head());
             }
             return Ok(Event::Hungry);

@@ -94,6 +94,16 @@ fn what_is_no_form_is_refused() {
 }
 
 #[test]
+fn a_head_is_as_long_as_it_may_be_however_it_comes() {
+    for (value, fits) in [(16_379, true), (16_380, false)] {
+        let form = [b"--b\r\nA: ", "x".repeat(value).as_bytes(), b"\r\n\r\n\r\n--b--"].concat();
+        for piece in (16_384..16_400).chain([1_000, form.len()]) {
+            assert_eq!(scan("b", &form, piece).is_ok(), fits, "{value} in pieces of {piece}");
+        }
+    }
+}
+
+#[test]
 fn a_boundary_is_one_of_the_rfc() {
     for sound in ["b", "----WebKitFormBoundary7MA4YWxkTrZu0gW", "a b'()+_,-./:=?", &"x".repeat(70)] {
         assert!(Scanner::new(sound).is_ok(), "{sound}");
