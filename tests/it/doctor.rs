@@ -193,6 +193,36 @@ async fn a_proxy_that_keeps_bodies_back_or_refuses_them_is_found() {
     is(&told, "proxy.request_buffering", "ok", "as they are sent");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_that_keeps_events_back_is_found() {
+    let app = TestApp::start().await;
+    app.post("/api/uploads", &json!({ "filename": "a", "total_size": 10 })).await.expect(201);
+    let folder = tempfile::tempdir().unwrap();
+    // nginx passes on the chunks of HTTP/1.1 as they come; what has no chunks waits until its buffer is full.
+    let deaf = "proxy_http_version 1.0; proxy_ignore_headers X-Accel-Buffering;";
+    for (directives, status, about) in [("", "ok", "as they happen"), (deaf, "warn", "held back")] {
+        let nginx = Nginx::before(app.address, &format!("client_max_body_size 0; {directives}"));
+        let (code, told) = examine_beside(folder.path(), &[], &["--url", &nginx.url()]).await;
+        assert_eq!(code, 0, "{told:#}");
+        is(&told, "proxy.events", status, about);
+    }
+}
+
+#[test]
+fn a_key_that_others_may_read_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("admin.key"), "a key").unwrap();
+    for (mode, code, status, about) in [(0o640, 1, "fail", "admin.key"), (0o600, 0, "ok", "only the service")]
+    {
+        fs::set_permissions(data.join("admin.key"), fs::Permissions::from_mode(mode)).unwrap();
+        let (told_by_code, told) = examine(folder.path(), &[], &[]);
+        assert_eq!(told_by_code, code, "{told:#}");
+        is(&told, "disk.rights", status, about);
+    }
+}
+
 #[test]
 fn settings_that_do_not_go_together_are_found() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! `POST /api/files` with a form: every file of it, or none.
 
 use axum::http::Method;
-use cifra::config::ByteSize;
+use cifra::config::{ByteSize, Config};
 use serde_json::{Value, json};
 
 use crate::files_create::{left, stored};
@@ -174,4 +174,26 @@ async fn a_digest_may_be_demanded_of_each_part() {
     send(&app, form(&[(&with, b"x"), (&file("b"), b"y")])).await.problem(400, "invalid-digest");
     left(&app, 0).await;
     send(&app, form(&[(&with, b"x")])).await.expect(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_that_would_pass_the_quota_leaves_nothing_and_keeps_no_room() {
+    let limits = |config: &mut Config| config.limits.tenant_max_bytes = Some(ByteSize(100_000));
+    let app = TestApp::builder().with(limits).start().await;
+    let half = bytes(50_000);
+    let usage = async || {
+        let usage = app.get("/api/usage").await.expect(200).json();
+        (usage["stored_bytes"].as_u64().unwrap(), usage["reserved_bytes"].as_u64().unwrap())
+    };
+    for last in [b"x".as_slice(), &half] {
+        // Each of them alone would fit.
+        let refused = send(&app, form(&[(&file("a"), &half), (&file("b"), &half), (&file("c"), last)])).await;
+        assert_eq!(refused.problem(413, "quota-exceeded")["limit_bytes"], 100_000);
+        left(&app, 0).await;
+        assert_eq!(usage().await, (0, 0));
+    }
+    send(&app, form(&[(&file("a"), &half), (&file("b"), &half), (&file("c"), b"")])).await.expect(201);
+    send(&app, form(&[(&file("d"), b"x")])).await.problem(413, "quota-exceeded");
+    left(&app, 3).await;
+    assert_eq!(usage().await, (100_000, 0));
 }
