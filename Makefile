@@ -6,7 +6,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run install test soak lint audit bench image-check setup
+.PHONY: help run install test soak fuzz lint audit bench image-check setup
 # Two cargo runs at once would only wait for each other's lock.
 .NOTPARALLEL:
 
@@ -19,6 +19,8 @@ export PATH := $(CIFRA_CACHE)/tools/bin:$(PATH):$(HOME)/.cargo/bin
 # Where `make run` keeps its data; empty: where the configuration says, by default ./data.
 DATA ?=
 ARGS ?=
+# How long `make fuzz` feeds each target.
+export SECONDS_EACH ?= 60
 PREFIX ?= /usr/local
 
 help: ## List the targets
@@ -41,6 +43,10 @@ test: ## Run all tests but the long ones (ARGS=name runs some)
 soak: ## Run the long tests, one at a time, optimized (ARGS=name runs some)
 	@scripts/setup.sh build test
 	@scripts/soak.sh $(ARGS)
+
+fuzz: ## Feed the readers of requests with what nobody expects (ARGS=target for one; SECONDS_EACH=60)
+	@scripts/setup.sh build fuzz
+	@scripts/fuzz.sh $(ARGS)
 
 lint: ## Check format, lints, docs, licenses, sources, unused dependencies, scripts
 	@scripts/setup.sh build lint

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the Makefile's targets need and the machine lacks: `setup.sh build|test|lint|image…`.
+# Installs what the Makefile's targets need and the machine lacks: `setup.sh build|test|lint|image|fuzz…`.
 #
 # Each need is checked by trying it (a compiler by compiling), not by asking which system this is, so a
 # second call is quick, and asks neither apt nor the network. What is missing comes from Debian's packages
@@ -32,6 +32,12 @@ need_rust() {
 need_compiler() {
   printf '#include <stdlib.h>\nint main(void) { return EXIT_SUCCESS; }\n' \
     | cc -x c - -o /dev/null >/dev/null 2>&1 || want "a C compiler" gcc libc6-dev
+}
+
+# libFuzzer is C++, and is compiled with the targets.
+need_cpp_compiler() {
+  printf '#include <cstdlib>\nint main() { return EXIT_SUCCESS; }\n' \
+    | c++ -x c++ -o /dev/null - >/dev/null 2>&1 || want "a C++ compiler" g++
 }
 
 # For crates.io, and for the `cifra` client when a server's address says https.
@@ -174,14 +180,15 @@ install_packages() {
 
 # ----------------------------------------------------------------------------------------------- main
 
-[[ $# -gt 0 ]] || fail "usage: scripts/setup.sh build|test|lint|image…"
+[[ $# -gt 0 ]] || fail "usage: scripts/setup.sh build|test|lint|image|fuzz…"
 for part in "$@"; do
   case $part in
     build) need_rust; need_compiler; need_certificates ;;
     test) need_postgresql; need_nginx; need_tour_programs; need_example_programs; need_python ;;
     image) need_container_engine ;;
+    fuzz) need_cpp_compiler ;; # and after the packages, below
     lint) ;; # after the packages, below
-    *) fail "unknown part: $part (build, test, lint, image)" ;;
+    *) fail "unknown part: $part (build, test, lint, image, fuzz)" ;;
   esac
 done
 install_packages
@@ -195,5 +202,7 @@ for part in "$@"; do
     wish_shellcheck
     need_cargo_tool cargo-deny 0.20.2
     need_cargo_tool cargo-machete 0.9.2
+  elif [[ $part == fuzz ]]; then
+    need_cargo_tool cargo-fuzz 0.13.2
   fi
 done

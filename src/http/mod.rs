@@ -18,6 +18,8 @@ mod fields;
 mod files;
 mod fixed;
 mod form;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod head;
 mod health;
 mod idempotency;

@@ -78,7 +78,8 @@ pub(super) fn plan(
 
     let range = requested_range(file, method, request, &validators)?;
     headers.insert(header::CONTENT_TYPE, content_type(file));
-    headers.insert(header::CONTENT_DISPOSITION, content_disposition(file, disposition));
+    let name = content_disposition(&file.filename, &file.content_type, disposition);
+    headers.insert(header::CONTENT_DISPOSITION, name);
     guard(&mut headers, file);
     if let Some(sha256) = file.sha256 {
         // Of the whole file, also beside a part of it (RFC 9530 3).
@@ -154,14 +155,14 @@ fn content_type(file: &File) -> HeaderValue {
 }
 
 /// `Content-Disposition` with the name in both forms (RFC 6266 4.3, RFC 8187 3.2).
-fn content_disposition(file: &File, wish: Disposition) -> HeaderValue {
+pub(super) fn content_disposition(filename: &str, content_type: &str, wish: Disposition) -> HeaderValue {
     let kind = match wish {
-        Disposition::ByType if is_passive(&file.content_type) => "inline",
+        Disposition::ByType if is_passive(content_type) => "inline",
         _ => "attachment",
     };
     // A name is no path, and what turns the direction of writing round makes it look like another one.
     let harmless = |c: char| if c.is_control() || matches!(c, '/' | '\\') || turns(c) { '_' } else { c };
-    let name: String = file.filename.chars().map(harmless).collect();
+    let name: String = filename.chars().map(harmless).collect();
     // What is not plain ASCII, or would end the quoted string, is only in the second form.
     let plain = |c: char| if c.is_ascii_graphic() && !matches!(c, '"' | '%') || c == ' ' { c } else { '_' };
     let ascii: String = name.chars().map(plain).collect();
