@@ -146,7 +146,7 @@ mod on {
         let _ = REQUEST.try_with(|(id, route)| {
             event.tags.insert("request_id".to_owned(), id.clone());
             event.tags.insert("route".to_owned(), route.as_deref().unwrap_or("none").to_owned());
-            event.transaction = route.clone();
+            event.transaction.clone_from(route);
         });
         sentry::capture_event(event);
     }
