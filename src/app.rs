@@ -21,14 +21,14 @@ use crate::files::{FileService, Quota};
 use crate::idempotency::Idempotency;
 use crate::ops::{Ops, Rates};
 use crate::session::Sessions;
-use crate::telemetry::{Tasks, metrics};
+use crate::telemetry::{Tasks, heap, metrics};
 use crate::upload::{Rules, Sweeper, UploadService};
 
 /// How often the sweeper comes by.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 /// The database has this long to write what it was given, after everybody else has ended.
 const DATABASE_WAIT_MAX: Duration = Duration::from_secs(5);
-/// How often histograms are tidied (the exporter asks for it).
+/// How often histograms are tidied (the exporter asks for it), and unused memory is given back.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// What the floors above work with.
@@ -174,6 +174,12 @@ impl App {
         tasks.spawn(
             "metrics upkeep",
             every(UPKEEP_EVERY, tasks.clone(), || async { metrics::install().run_upkeep() }),
+        );
+        tasks.spawn(
+            "heap upkeep",
+            every(UPKEEP_EVERY, tasks.clone(), || async {
+                drop(tokio::task::spawn_blocking(heap::trim).await);
+            }),
         );
         tasks.spawn("accept", accept);
         stop.await;

@@ -81,6 +81,7 @@ impl ConfigFile {
 
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
+    crate::telemetry::heap::bound();
     let cli = Cli::parse(); // answers --help, --version and usage errors (2) by itself
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

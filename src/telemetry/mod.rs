@@ -1,9 +1,11 @@
 //! What the service tells about itself: logs, metrics, named tasks.
 //!
 //! Logs go to standard error, as text or as a JSON object a line. Metric names live in [`metrics`] and nowhere
-//! else. Every background task is spawned through [`Tasks`]. What somebody must know of goes to Sentry, see [`reports`].
+//! else. Every background task is spawned through [`Tasks`]. What somebody must know of goes to Sentry, see [`reports`];
+//! memory that nobody uses goes back to the system, see [`heap`].
 
 pub mod failpoint;
+pub mod heap;
 pub mod metrics;
 pub mod reports;
 pub mod tasks;

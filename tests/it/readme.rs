@@ -65,13 +65,20 @@ async fn the_ways_to_upload_work_when_they_are_typed() {
     let app = TestApp::start().await;
     let folder = tempfile::tempdir().unwrap();
     let said = typing(&app, folder.path(), typed("docs/uploading.md", "## One request")).await;
-    let path = format!("/api/files/{}", said.trim().trim_matches('"'));
+    let (id, of_the_form) = said.split_once('\n').unwrap();
+    assert_eq!(of_the_form, "100000\n100000\n", "both files of the form are there");
+    let path = format!("/api/files/{}", id.trim_matches('"'));
     let file = app.get(&path).await.expect(200).json();
     assert_eq!((&file["filename"], &file["metadata"]["album"]), (&"photo.jpg".into(), &"summer".into()));
     assert_eq!(file["size"], 100_000);
 
-    let said = typing(&app, folder.path(), typed("docs/uploading.md", "## By chunks: four calls")).await;
+    let said = typing(&app, folder.path(), typed("docs/uploading.md", "## Without a key")).await;
+    assert_eq!(said, "100000\n", "the link gave the same bytes, and the token took them again");
+
+    let script = typed("docs/uploading.md", "## By chunks: four calls") + &typed("docs/uploading.md", "## Watching");
+    let said = typing(&app, folder.path(), script).await;
     assert!(said.contains("\n20000000\n[]\n\"/api/files/"), "all counts, nothing is missing: {said}");
+    assert!(said.contains("event: completed\n"), "the events tell its end: {said}");
 }
 
 #[test]
