@@ -152,7 +152,7 @@ pub(super) async fn content(
 ) -> Answer<Response> {
     let download = params.one("download")?.unwrap_or(false);
     // Whether it holds was asked at the door.
-    params.one::<String>("link")?;
+    let link: Option<String> = params.one("link")?;
     params.finish()?;
     let file = state.files.get(&who, id).await?;
     let disposition = if download { serve::Disposition::Attachment } else { serve::Disposition::ByType };
@@ -164,7 +164,11 @@ pub(super) async fn content(
             Body::from_stream(multipart::body(&state.files, who, file, parts.clone()).await?)
         }
     };
-    Ok(plan.respond(body))
+    let mut response = plan.respond(body);
+    if link.is_some() {
+        serve::share(&mut response);
+    }
+    Ok(response)
 }
 
 /// Delete a file

@@ -3,7 +3,7 @@
 //! [`plan`] is a pure function of the file and the request's headers; the caller adds the bytes.
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -53,6 +53,9 @@ impl Plan {
         response
     }
 }
+
+/// Who may draw it into a page (the Fetch standard, `Cross-Origin-Resource-Policy`).
+const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// Decides how `file` is answered.
 ///
@@ -110,7 +113,7 @@ pub(super) fn plan(
 fn guard(headers: &mut HeaderMap, file: &File) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // Other sites may link to a file, but not draw it into their pages: in open mode nothing else stops them.
-    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-site"));
+    headers.insert(CORP, HeaderValue::from_static("same-site"));
     // Nothing runs and nothing is loaded but the image or film itself, which browsers show in a page of their own
     // with styles of its own. A PDF's viewer does not start in a sandbox; it has one of its own.
     if essence(&file.content_type) != "application/pdf" {
@@ -118,6 +121,11 @@ fn guard(headers: &mut HeaderMap, file: &File) {
             "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'";
         headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     }
+}
+
+/// What somebody made a link for may stand in a page of any site.
+pub(super) fn share(response: &mut Response) {
+    response.headers_mut().insert(CORP, HeaderValue::from_static("cross-origin"));
 }
 
 /// A type without its parameters.

@@ -40,6 +40,7 @@ async fn a_link_opens_its_file_for_whoever_has_it_until_it_ends() {
     let answer = app.get(&url).await.expect(200);
     assert_eq!(answer.body, b"hello");
     assert!(answer.header("content-disposition").starts_with("inline"));
+    assert_eq!(answer.header("cross-origin-resource-policy"), "cross-origin", "any page may show it");
     assert_eq!(app.get_with(&url, &[("range", "bytes=1-2")]).await.expect(206).body, b"el");
     app.send(Method::HEAD, &url, &[], "").await.expect(200);
     clock.advance(Duration::from_secs(59));

@@ -75,7 +75,8 @@ async fn the_ways_to_upload_work_when_they_are_typed() {
     let said = typing(&app, folder.path(), typed("docs/uploading.md", "## Without a key")).await;
     assert_eq!(said, "100000\n", "the link gave the same bytes, and the token took them again");
 
-    let script = typed("docs/uploading.md", "## By chunks: four calls") + &typed("docs/uploading.md", "## Watching");
+    let script =
+        typed("docs/uploading.md", "## By chunks: four calls") + &typed("docs/uploading.md", "## Watching");
     let said = typing(&app, folder.path(), script).await;
     assert!(said.contains("\n20000000\n[]\n\"/api/files/"), "all counts, nothing is missing: {said}");
     assert!(said.contains("event: completed\n"), "the events tell its end: {said}");

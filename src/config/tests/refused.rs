@@ -9,7 +9,7 @@ fn all_faults_come_at_once_with_their_places() {
 server:
   listen: localhost:8080
   lisen: 127.0.0.1:1
-  cors: { allowed_origins: [] }
+  cors: everybody
 redis: { url: null }
 file_upload:
   chunk_size: 8 megs
@@ -26,7 +26,7 @@ log: [text]
     let expected = [
         r#"cifra.yaml:2:3: server.listen: found "localhost:8080", expected an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080"#,
         "cifra.yaml:3:3: server.lisen: unknown key; did you mean server.listen?",
-        "cifra.yaml:4:3: server.cors: this part of cifra is not built yet in this version; remove the key",
+        "cifra.yaml:4:3: server.cors: found a plain value, expected a map of keys",
         "cifra.yaml:5:1: redis: this part of cifra is not built yet in this version; remove the key",
         r#"cifra.yaml:7:3: file_upload.chunk_size: found "8 megs", expected a size such as 64KiB, 8MiB, 10MB or a whole number of bytes (below 16 EiB)"#,
         "cifra.yaml:8:3: file_upload.chunk_size: the key stands here a second time",
