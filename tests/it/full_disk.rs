@@ -137,9 +137,9 @@ fn uploads_that_would_not_fit_beside_the_others_are_not_begun() {
         // What has come is not promised any more, but it is on the disk.
         let content = bytes(12 << 20, 1);
         api.fill(&first, &content).await;
-        is_full(&api.create_as(&of(6 << 20)).await.unwrap());
+        is_full(&api.create_as(&of(4 << 20)).await.unwrap());
         assert_eq!(api.abort(&second).await.unwrap().status, 204);
-        assert_eq!(api.create_as(&of(6 << 20)).await.unwrap().status, 201);
+        assert_eq!(api.create_as(&of(4 << 20)).await.unwrap().status, 201);
         api.finish(&first, &content).await;
     });
 }
