@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::AuthService;
+use super::signing::refused;
 use crate::base::principal::{Scope, Scopes};
-use crate::base::{Code, Error, FileId, Principal, Result, Timestamp};
+use crate::base::{FileId, Principal, Result, Timestamp};
 use crate::db::Urgency;
 use crate::db::audit::{self, Action, Entry};
 use crate::db::idempotency_keys::{self, Answered};
@@ -75,11 +76,11 @@ impl AuthService {
     /// Who comes by a link: may read, in the link's tenant; the caller lets them only at `file`.
     ///
     /// # Errors
-    /// `Forbidden`, in the same words whatever is wrong.
+    /// `Unauthenticated`, in the same words whatever is wrong.
     pub async fn open_link(&self, text: &str, file: FileId, shown: Shown) -> Result<Principal> {
         let link = self.verify::<LinkClaims>(KIND, text).await?;
         if link.own.file != file || link.own.shown != shown {
-            return Err(Error::new(Code::Forbidden, "this link is not for this"));
+            return Err(refused());
         }
         Ok(Principal::of_tenant(link.tenant, Scopes::from_iter([Scope::Read]), link.issuer))
     }

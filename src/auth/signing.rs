@@ -128,7 +128,7 @@ impl AuthService {
     /// What `text` claims, if it was signed here, still counts, and whoever issued it still may.
     ///
     /// # Errors
-    /// `Forbidden`, in the same words whatever was wrong.
+    /// `Unauthenticated`, in the same words whatever was wrong.
     pub(super) async fn verify<T: DeserializeOwned>(&self, kind: &str, text: &str) -> Result<Verified<T>> {
         let (claims, shown) =
             text.split_once('.').filter(|_| text.len() <= TEXT_LEN_MAX).ok_or_else(refused)?;
@@ -222,6 +222,6 @@ pub(super) fn invalid(field: &str, detail: &str) -> Error {
 }
 
 /// Whatever was wrong: who tries learns nothing, and who came too late learns what to do.
-fn refused() -> Error {
-    Error::new(Code::Forbidden, "this link or token has ended, or was never good: ask for a new one")
+pub(super) fn refused() -> Error {
+    Error::new(Code::Unauthenticated, "this link or token has ended, or was never good: ask for a new one")
 }

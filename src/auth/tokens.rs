@@ -87,7 +87,7 @@ impl AuthService {
     /// Who shows an upload token; `None` if the text is none.
     ///
     /// # Errors
-    /// `Forbidden`, in the same words whatever is wrong with it.
+    /// `Unauthenticated`, in the same words whatever is wrong with it.
     pub(super) async fn open_upload_token(&self, shown: &str) -> Result<Option<Principal>> {
         let Some(text) = shown.strip_prefix(PREFIX) else { return Ok(None) };
         let token = self.verify::<TokenClaims>(KIND, text).await?;

@@ -29,9 +29,9 @@ impl Scope {
     const ALL: [(&'static str, Self); 3] =
         [("read", Self::Read), ("write", Self::Write), ("admin", Self::Admin)];
 
-    /// The word for it.
+    /// The word for it; for [`Scope::Upload`], which no key has by itself, what a key needs for it.
     pub fn as_str(self) -> &'static str {
-        Self::ALL.get(self as usize).map_or("upload", |(word, _)| word)
+        Self::ALL.get(self as usize).map_or("write", |(word, _)| word)
     }
 
     /// What having it includes, itself among it.

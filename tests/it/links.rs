@@ -46,7 +46,7 @@ async fn a_link_opens_its_file_for_whoever_has_it_until_it_ends() {
     clock.advance(Duration::from_secs(59));
     app.get(&url).await.expect(200);
     clock.advance(Duration::from_secs(1));
-    app.get(&url).await.problem(403, "forbidden");
+    app.get(&url).await.problem(401, "unauthenticated");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -58,8 +58,8 @@ async fn a_link_to_save_is_answered_as_an_attachment_and_as_nothing_else() {
     app.act_as_nobody();
     let answer = app.get(&save).await.expect(200);
     assert!(answer.header("content-disposition").starts_with("attachment"));
-    app.get(&save.replace("download=true&", "")).await.problem(403, "forbidden");
-    app.get(&format!("{show}&download=true")).await.problem(403, "forbidden");
+    app.get(&save.replace("download=true&", "")).await.problem(401, "unauthenticated");
+    app.get(&format!("{show}&download=true")).await.problem(401, "unauthenticated");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -88,14 +88,14 @@ async fn a_link_that_was_changed_or_is_for_something_else_opens_nothing() {
         token.strip_prefix("cifra_upload_").unwrap().to_owned(),
         "x".repeat(20_000),
     ] {
-        app.get(&format!("{content}?link={link}")).await.problem(403, "forbidden");
+        app.get(&format!("{content}?link={link}")).await.problem(401, "unauthenticated");
     }
-    app.get(&format!("{}?link={signed}", other.content_path())).await.problem(403, "forbidden");
+    app.get(&format!("{}?link={signed}", other.content_path())).await.problem(401, "unauthenticated");
     app.get(&format!("{content}?link={signed}&link={signed}")).await.problem(400, "invalid-request");
-    // It is for the content: not for the record, nor for anything that changes something.
-    app.get(&format!("{}?link={signed}", file.file_path())).await.problem(401, "unauthenticated");
-    let delete = format!("{}?link={signed}", file.file_path());
-    app.send(Method::DELETE, &delete, &[], "").await.problem(401, "unauthenticated");
+    // It is for the content: nothing else takes the parameter, and without it nobody is asked in.
+    app.get(&format!("{}?link={signed}", file.file_path())).await.problem(400, "invalid-request");
+    app.get(&file.file_path()).await.problem(401, "unauthenticated");
+    app.delete(&file.file_path()).await.problem(401, "unauthenticated");
     app.get(&url).await.expect(200);
 }
 
@@ -111,7 +111,7 @@ async fn a_link_ends_with_the_key_that_issued_it_and_with_its_file() {
     app.revoke(&key).await;
     app.act_as_nobody();
     clock.advance(Duration::from_secs(1));
-    app.get(&url).await.problem(403, "forbidden");
+    app.get(&url).await.problem(401, "unauthenticated");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

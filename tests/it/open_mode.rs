@@ -51,7 +51,8 @@ async fn a_page_of_another_origin_is_refused_on_an_open_network_too() {
             let refused = ask(app, "/api/uploads", &[&host_line, &foreign]).await;
             assert_eq!(refused.status, 403, "{host} {origin}: {}", refused.text());
             let both = ask(app, "/api/uploads", &[&host_line, &own, &foreign]).await;
-            assert_eq!(both.status, 403, "{host} {origin} beside its own");
+            // Of two nobody could say which one counts.
+            assert_eq!(both.status, 400, "{host} {origin} beside its own");
         }
     }
 }

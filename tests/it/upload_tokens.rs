@@ -130,11 +130,11 @@ async fn a_token_ends_and_a_changed_one_never_was() {
         "cifra_upload_.".to_owned(),
     ] {
         app.act_as(&wrong);
-        app.post_file(b"x").await.problem(403, "forbidden");
+        app.post_file(b"x").await.problem(401, "unauthenticated");
     }
     app.act_as(&token);
     clock.advance(Duration::from_mins(1));
-    app.post_file(b"x").await.problem(403, "forbidden");
+    app.post_file(b"x").await.problem(401, "unauthenticated");
     app.prune_grants().await;
     assert_eq!(app.number_in_database("SELECT COUNT(*) FROM cifra_upload_token_uses").await, 0);
     app.act_as(&key);
@@ -142,7 +142,7 @@ async fn a_token_ends_and_a_changed_one_never_was() {
     app.revoke(&key).await;
     app.act_as(&token);
     clock.advance(Duration::from_secs(1));
-    app.post_file(b"x").await.problem(403, "forbidden");
+    app.post_file(b"x").await.problem(401, "unauthenticated");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -120,7 +120,7 @@ async fn our_client_waits_for_the_file_and_tells_how_far_it_is() {
     std::fs::write(server.beside("a.bin"), &content).unwrap();
     gates[0].close();
     let mut upload = cifra();
-    upload.args(["upload", "--server", server.api.url()]).arg(server.beside("a.bin"));
+    upload.args(["upload", "--chunked-above", "0", "--server", server.api.url()]).arg(server.beside("a.bin"));
     upload.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let upload = upload.spawn().unwrap();
     gates[0].reached().await;
