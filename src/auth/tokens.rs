@@ -64,8 +64,12 @@ impl AuthService {
     pub async fn issue_upload_token(&self, who: &Principal, new: NewUploadToken) -> Result<UploadToken> {
         who.require(Scope::Write)?;
         let listed = new.content_types.as_ref().map_or(0, Vec::len);
-        if listed > CONTENT_TYPES_MAX {
-            let detail = format!("has {listed} items; at most {CONTENT_TYPES_MAX} are taken");
+        if new.max_files == Some(0) {
+            return Err(invalid("max_files", "must be at least 1; leave it out for any number"));
+        }
+        if listed > CONTENT_TYPES_MAX || new.content_types.as_ref().is_some_and(Vec::is_empty) {
+            let detail =
+                format!("has {listed} items; 1 to {CONTENT_TYPES_MAX} are taken, or none of it for all");
             return Err(invalid("content_types", &detail));
         }
         let now = self.clock.now();

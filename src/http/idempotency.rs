@@ -23,6 +23,11 @@ use crate::base::{Result, crc};
 use crate::idempotency::{Answered, Begun, BodyPrint, IdempotencyKey, Ticket, another_request, print};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const DIGESTS: [HeaderName; 3] = [
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+    HeaderName::from_static("x-checksum-crc64nvme"),
+];
 /// What begins something; elsewhere the header means nothing.
 const ROUTES: &[&str] = &["/api/uploads", "/api/files", "/api/files/{id}/links"];
 
@@ -73,7 +78,10 @@ fn key(parts: &Parts) -> Result<IdempotencyKey> {
 /// What was asked for, besides the body's bytes.
 fn target_hash(parts: &Parts, content_type: &str) -> i64 {
     let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
-    crc::of(format!("{target}\0{}", print::stable_type(content_type)).as_bytes()).to_i64()
+    // What is declared of the bytes is a part of the request: other digests ask for another check.
+    let digests: Vec<&str> = DIGESTS.iter().map(|name| text_of(parts, name)).collect();
+    let asked = format!("{target}\0{}\0{}", print::stable_type(content_type), digests.join("\0"));
+    crc::of(asked.as_bytes()).to_i64()
 }
 
 fn text_of<'a>(parts: &'a Parts, name: &HeaderName) -> &'a str {

@@ -51,20 +51,14 @@ async fn see_through(
         let client = client_address::of(peer.ip(), request.headers(), &state.door.trusted_proxies);
         request.extensions_mut().insert(client);
     }
-    let head = head::check(&mut request);
-    let checked = head.is_ok();
-    let request = body::guard(request, Patience::of(&state.door), &state.tasks);
-    let mut response = match head.and_then(|()| query::check(&method, route, request.uri())) {
-        Ok(()) => next.run(request).await,
-        Err(error) => Problem(error).into_response(),
-    };
+    let mut response = next.run(body::guard(request, Patience::of(&state.door), &state.tasks)).await;
 
     drop(flying);
     let error = response.extensions_mut().remove::<Arc<Error>>();
-    // What comes after a head that can be read in two ways is nobody's request; nor will the rest of a body that was
-    // too slow be waited for (RFC 9110 15.5.9). HTTP/2 ends streams, and has no such header.
+    // The rest of a body that was too slow will not be waited for (RFC 9110 15.5.9). HTTP/2 ends streams, and has no
+    // such header.
     let late = error.as_ref().is_some_and(|error| error.code() == Code::RequestTimeout);
-    if !http2 && (late || !checked) {
+    if !http2 && late {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if let Some(error) = &error {
@@ -78,6 +72,25 @@ async fn see_through(
         response.headers_mut().insert(X_REQUEST_ID, value);
     }
     response
+}
+
+/// Refuses what could be read in two ways, and what the operation does not take. Inside of what answers browsers
+/// about other origins, so that their pages read the refusal, and are answered when they ask beforehand.
+pub(super) async fn strict(mut request: Request, next: Next) -> Response {
+    if let Err(error) = head::check(&mut request) {
+        let http2 = request.version() == Version::HTTP_2;
+        let mut response = Problem(error).into_response();
+        if !http2 {
+            // What comes after such a head is nobody's request.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        return response;
+    }
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    match query::check(request.method(), route, request.uri()) {
+        Ok(()) => next.run(request).await,
+        Err(error) => Problem(error).into_response(),
+    }
 }
 
 /// A handler's panic is a bug of ours: the client gets a 500, the log gets what the panic said.

@@ -95,7 +95,8 @@ fn router(state: Arc<Services>) -> Router {
         // Bodies have limits of their own: a chunk's size, a JSON document's.
         .layer(DefaultBodyLimit::disable())
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&state), idempotency::around))
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&state), access::admit));
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&state), access::admit))
+        .layer(axum::middleware::from_fn(layers::strict));
     // A browser asks before it has a key to show.
     let routes = match cors::layer(&state.door.allowed_origins) {
         None => routes,

@@ -112,6 +112,8 @@ pub(super) fn plan(
 /// What keeps a browser from taking a file for more than it is, should somebody open it in place.
 fn guard(headers: &mut HeaderMap, file: &File) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // A link's address is its secret.
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     // Other sites may link to a file, but not draw it into their pages: in open mode nothing else stops them.
     headers.insert(CORP, HeaderValue::from_static("same-site"));
     // Nothing runs and nothing is loaded but the image or film itself, which browsers show in a page of their own

@@ -186,11 +186,11 @@ impl UploadService {
                 );
             }
         }
-        let found = media_type::decide(&head, upload.content_type.as_deref());
+        let claimed = upload.content_type.as_deref();
         if let Some(allowed) = self.sessions.content_types_of(&upload.tenant, upload.id).await? {
-            check_content_type(&found, &allowed)?;
+            check_content_type(&media_type::decide_strictly(&head, claimed), &allowed)?;
         }
-        Ok(Some(found))
+        Ok(Some(media_type::decide(&head, claimed)))
     }
 
     /// The whole file's CRC from its chunks', and what the store said of them.

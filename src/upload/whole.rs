@@ -101,16 +101,15 @@ impl Batch {
         let Taken { hasher, sha256, .. } = intake.finish();
         let sha256 = sha256.map(|state| state.finish());
         let crc64 = hasher.verify()?;
+        let (head, claimed) =
+            (head.lock().unwrap_or_else(PoisonError::into_inner).clone(), new.content_type.as_deref());
         let file = File {
             id,
             tenant: self.who.tenant().clone(),
             store: service.sessions.store().to_owned(),
             key,
             filename: new.filename,
-            content_type: media_type::decide(
-                &head.lock().unwrap_or_else(PoisonError::into_inner),
-                new.content_type.as_deref(),
-            ),
+            content_type: media_type::decide(&head, claimed),
             size,
             sha256,
             crc64,
@@ -121,7 +120,7 @@ impl Batch {
             derived: 0,
         };
         if let Some(allowed) = grant.as_ref().and_then(|grant| grant.content_types.as_ref()) {
-            check_content_type(&file.content_type, allowed)?;
+            check_content_type(&media_type::decide_strictly(&head, claimed), allowed)?;
         }
         for declared in sha256s.iter().filter_map(Declared::sha256) {
             declared.expect(&file.checksum())?;

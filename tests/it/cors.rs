@@ -28,6 +28,12 @@ async fn an_allowed_page_is_told_what_it_may_send_and_reads_what_it_needs() {
     for header in ["authorization", "x-checksum-crc64nvme", "content-digest", "idempotency-key"] {
         assert!(told.header("access-control-allow-headers").contains(header), "{header}");
     }
+    // With a query as without.
+    let told = app.send(Method::OPTIONS, "/api/files?filename=a.jpg", &asked, "").await.expect(200);
+    assert_eq!(told.header("access-control-allow-origin"), ALLOWED);
+    let refused = app.get_with("/api/usage?x=1", &[("origin", ALLOWED)]).await;
+    refused.problem(400, "invalid-request");
+    assert_eq!(refused.header("access-control-allow-origin"), ALLOWED);
     // Errors too: a page must be able to tell its user what went wrong.
     let missing = app.get_with(path.trim_end_matches("/chunks/0"), &[("origin", ALLOWED)]).await;
     missing.problem(404, "upload-not-found");

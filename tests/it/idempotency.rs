@@ -65,6 +65,9 @@ async fn a_key_is_for_one_request_only() {
     app.send(Method::POST, "/api/files?filename=a", &keyed, "same").await.expect(201);
     let renamed = app.send(Method::POST, "/api/files?filename=b", &keyed, "same").await;
     renamed.problem(409, "idempotency-conflict");
+    let declared = [JSON, ("idempotency-key", "k"), ("x-checksum-crc64nvme", "AAAAAAAAAAA=")];
+    let checked = app.send(Method::POST, "/api/files?filename=a", &declared, "same").await;
+    checked.problem(409, "idempotency-conflict");
     let typed = [("content-type", "application/other+json"), ("idempotency-key", "k")];
     app.send(Method::POST, "/api/uploads", &typed, body_of(10)).await.problem(409, "idempotency-conflict");
     assert_eq!(create(&app, "K", &body_of(10)).await.expect(201).json()["filename"], "a.bin");

@@ -100,6 +100,9 @@ async fn a_token_for_pictures_takes_no_text_that_is_called_one() {
     let post = |body: &'static [u8]| app.send(Method::POST, "/api/files?filename=a", &claimed, body);
     let refused = post(b"<html>hello</html>").await.problem(415, "unsupported-media-type");
     assert_eq!(refused["allowed"], "image/*");
+    // Bytes that say nothing are not made a picture by a word.
+    post(b"\0\x01\x02\x03abc").await.problem(415, "unsupported-media-type");
+    post(b"").await.problem(415, "unsupported-media-type");
     assert_eq!(post(PNG).await.expect(201).json()["content_type"], "image/png");
 
     let body = json!({ "filename": "a", "total_size": 18, "content_type": "image/png" });
@@ -153,6 +156,8 @@ async fn what_no_token_can_be_is_told() {
         (json!({ "max_size": 1 }), "/expires_in_seconds"),
         (json!({ "max_size": 1, "expires_in_seconds": 604_801 }), "/expires_in_seconds"),
         (json!({ "max_size": 1, "expires_in_seconds": 1, "content_types": "image/*" }), "/content_types"),
+        (json!({ "max_size": 1, "expires_in_seconds": 1, "content_types": [] }), "/content_types"),
+        (json!({ "max_size": 1, "expires_in_seconds": 1, "max_files": 0 }), "/max_files"),
         (json!({ "max_size": 1, "expires_in_seconds": 1, "content_types": ["image"] }), "/content_types/0"),
         (
             json!({ "max_size": 1, "expires_in_seconds": 1, "content_types": ["a/b", "a/b,c/d"] }),

@@ -37,6 +37,14 @@ pub fn decide(head: &[u8], claimed: Option<&str>) -> String {
     }
 }
 
+/// The same for whom a claim alone is not enough: what is claimed to be a picture, sound, film or font and begins like
+/// none of them is unknown.
+pub fn decide_strictly(head: &[u8], claimed: Option<&str>) -> String {
+    let found = decide(head, claimed);
+    let media = claimed.map_or_else(Claim::none, Claim::of).is_media() && Claim::of(&found).is_media();
+    if media && !Claim::of(&decide(head, None)).is_media() { UNKNOWN.to_owned() } else { found }
+}
+
 /// What the sender says.
 struct Claim<'a> {
     whole: Option<&'a str>,
