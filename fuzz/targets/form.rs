@@ -12,10 +12,9 @@ fuzz_target!(|body: &[u8]| {
     let request =
         headers([("content-type", &b"multipart/form-data; boundary=b"[..])]).expect("these are headers");
     let whole = read(&request, body, body.len());
-    // However the network cuts it.
-    for piece in [1, 2 + body.len() % 7] {
-        assert_eq!(read(&request, body, piece), whole, "in pieces of {piece}");
-    }
+    // However the network cuts it: the length decides, so that one input is one comparison.
+    let piece = 1 + body.len() % 13;
+    assert_eq!(read(&request, body, piece), whole, "in pieces of {piece}");
     let Ok(files) = whole else { return };
     assert!((1..=100).contains(&files.len()));
     assert!(files.iter().map(|file| file.bytes.len()).sum::<usize>() < body.len());
