@@ -4,7 +4,7 @@
 //! neither, and of two processes that do the same at once one commits. Only successes are kept, so that a client
 //! can correct what was refused and send it under the same key. [`Idempotency::begin`] is called by `http` before
 //! a request is served; the [`Ticket`] that it gives goes with the request to the service, whose transaction
-//! keeps what [`Ticket::answered`] makes. What a request was, [`print`] says.
+//! keeps what [`Ticket::answered`] makes. What a request was, [`mod@print`] says.
 
 pub mod print;
 

@@ -2,7 +2,7 @@
 //!
 //! The bytes of each are staged in the store under the key that its file will have. One transaction adds all
 //! rows; before it nothing can be seen, and whatever happens before it leaves nothing: a batch that is dropped
-//! takes its bytes back, one that died with the process is found at the next start ([`Leftovers`]).
+//! takes its bytes back, one that died with the process is found at the next start ([`crate::blob::Leftovers`]).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -50,7 +50,7 @@ pub struct Order {
 pub enum SortKey {
     /// When it became visible.
     CreatedAt,
-    /// Its name, as [`filename_key`] folds it.
+    /// Its name, as [`filename_key()`] folds it.
     Filename,
     /// Its bytes.
     Size,
@@ -70,7 +70,7 @@ pub enum Direction {
 pub enum After {
     /// Of a list by time or size: microseconds since 1970, or bytes.
     Number(i64, FileId),
-    /// Of a list by name: its [`filename_key`]; must not contain a NUL.
+    /// Of a list by name: its [`filename_key()`]; must not contain a NUL.
     Name(String, FileId),
 }
 

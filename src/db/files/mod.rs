@@ -1,7 +1,7 @@
 //! Table `cifra_files`: what is known of a file; and its metadata pairs. Its bytes are a blob; removing them is
 //! `blob_deletions`' part.
 //!
-//! Here: the row, making it, finding it, removing it. [`list`] reads many, [`change`] alters one, [`pairs`] has the pairs, [`fill`] brings
+//! Here: the row, making it, finding it, removing it. [`mod@list`] reads many, [`mod@change`] alters one, [`pairs`] has the pairs, [`mod@fill`] brings
 //! rows of older versions up to date.
 
 mod change;

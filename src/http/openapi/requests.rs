@@ -51,10 +51,12 @@ pub(in crate::http) struct NewUploadToken {
     /// Bytes of each file at most.
     max_size: u64,
     /// Media types, `image/*` for all of a kind, held against what the first bytes say; absent: any.
+    #[schema(min_items = 1, max_items = 32)]
     content_types: Option<Vec<MediaRange>>,
     /// Pairs that each of its files has, whatever the client says.
     metadata: Option<Metadata>,
     /// Files at most, begun uploads counted in; absent: any number.
+    #[schema(minimum = 1)]
     max_files: Option<u64>,
     /// At most seven days.
     #[schema(minimum = 1, maximum = 604_800)]
