@@ -122,7 +122,7 @@ async fn http1(wire: Wire, peer: SocketAddr, door: &Door) -> Option<Wire> {
         return None;
     }
     let parts = connection.into_parts();
-    traffic.is_napping().then(|| parts.io.into_inner().renew(parts.read_buf))
+    traffic.is_napping().then(|| parts.io.into_inner().renew(&parts.read_buf))
 }
 
 /// Answers many requests at a time.

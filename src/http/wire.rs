@@ -94,9 +94,10 @@ impl Wire {
         Some(if self.ahead.starts_with(PREFACE) { Language::Http2 } else { Language::Http1 })
     }
 
-    /// The same socket for another hyper, which has not read `unread` yet.
-    pub(super) fn renew(self, unread: Bytes) -> Self {
-        Self { ahead: unread, traffic: Arc::default(), ..self }
+    /// The same socket for another hyper, which has not read `unread` yet. A copy of it: however few bytes are left, they
+    /// would keep all of the buffer that they were read into.
+    pub(super) fn renew(self, unread: &[u8]) -> Self {
+        Self { ahead: Bytes::copy_from_slice(unread), traffic: Arc::default(), ..self }
     }
 
     /// What is known of the requests on it.
