@@ -26,6 +26,8 @@ use crate::upload::UploadEvent;
 
 /// Proxies close what is silent for 30 s to 60 s.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How often it is asked whether the key still holds: what is revoked ends within a second or two.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// nginx would hold events back until its buffer is full.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -61,10 +63,14 @@ pub(super) async fn watch(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let rendered = stream::unfold((events, state, headers), |(mut events, state, headers)| async move {
-        let event = events.next().await?;
-        // The key may have been revoked since: then nothing more is told.
-        access::authenticate(&state, &headers).await.ok()?;
-        Some((Ok::<_, Infallible>(render(&state, &event)), (events, state, headers)))
+        // The key may be revoked meanwhile: then nothing more is told, and nobody watches any more.
+        loop {
+            let event = tokio::time::timeout(ASK_AGAIN, events.next()).await;
+            access::authenticate(&state, &headers).await.ok()?;
+            if let Ok(event) = event {
+                return Some((Ok::<_, Infallible>(render(&state, &event?)), (events, state, headers)));
+            }
+        }
     });
     Ok(event_stream(Sse::new(rendered).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))))
 }
