@@ -105,7 +105,7 @@ impl AuthService {
                 return Err(Error::new(Code::Forbidden, "only the holder of a key hands something out"));
             }
         };
-        let bound = self.hash_of(issuer).await?.ok_or_else(refused)?;
+        let (_, bound) = self.issuer(issuer).await?.ok_or_else(refused)?;
         let (key, expires_at) = (self.signing_key().await?, self.clock.now().plus(life));
         let claims = Claims {
             kid: key.id,
@@ -137,29 +137,22 @@ impl AuthService {
         // Nothing of it is believed yet; it only says which keys to try.
         let read: Claims<T> = serde_json::from_slice(&decode(claims)?).map_err(|_| refused())?;
         let key = self.signing_key_of(read.kid).await?.ok_or_else(refused)?;
-        let bound = self.hash_of(read.issuer).await?.ok_or_else(refused)?;
+        let (issuer, bound) = self.issuer(read.issuer).await?.ok_or_else(refused)?;
         mac(&key, kind, claims, &bound).verify_slice(&shown).map_err(|_| refused())?;
         let expires_at = Timestamp::from_micros(read.expires_at);
         if expires_at <= self.clock.now() {
             return Err(refused());
         }
-        let issuer = match read.issuer {
-            None => Actor::Everybody,
-            Some(id) => {
-                let row = self.find(id).await?.ok_or_else(refused)?;
-                Actor::Key { id, name: row.name.as_str().into() }
-            }
-        };
         let tenant = read.tenant.parse().map_err(|_| refused())?;
         Ok(Verified { tenant, expires_at, issuer, own: read.own })
     }
 
-    /// The hash of the key that issues or issued something; `None` when that key is not good any more, or when
+    /// Who issues or issued something, and the hash of their key; `None` when that key is not good any more, or when
     /// nobody issued it and keys are asked for.
-    async fn hash_of(&self, issuer: Option<KeyId>) -> Result<Option<[u8; 32]>> {
-        let Some(id) = issuer else { return Ok(self.open.is_some().then_some(NO_KEY)) };
-        let row = self.find(id).await?;
-        Ok(row.filter(|row| row.is_good_at(self.clock.now())).map(|row| row.sha256))
+    async fn issuer(&self, id: Option<KeyId>) -> Result<Option<(Actor, [u8; 32])>> {
+        let Some(id) = id else { return Ok(self.open.is_some().then_some((Actor::Everybody, NO_KEY))) };
+        let row = self.find(id).await?.filter(|row| row.is_good_at(self.clock.now()));
+        Ok(row.map(|row| (Actor::Key { id, name: row.name.as_str().into() }, row.sha256)))
     }
 
     /// The key that signs now; a new one when the last is too old.
