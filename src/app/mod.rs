@@ -4,6 +4,9 @@
 //! in front (`http::Server`). [`App::run`] goes on until it is told to stop, then ends in order: no new
 //! connections, requests finish, tasks finish, the database closes.
 
+mod accounts;
+mod stores;
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -13,16 +16,18 @@ use uuid::Uuid;
 
 use crate::auth::AuthService;
 use crate::base::{Clock, Code, Error, Result};
-use crate::blob::local::{LocalOptions, LocalStore};
 use crate::blob::{BlobStore, PartStore};
 use crate::config::{self, Config, DatabaseUrl, Durability};
-use crate::db::{self, Db, DbOptions, Synchronous, Urgency, files, stores, uploads};
+use crate::db::{self, Db, DbOptions, Synchronous};
 use crate::files::{FileService, Quota};
 use crate::idempotency::Idempotency;
 use crate::ops::{Ops, Rates};
 use crate::session::Sessions;
 use crate::telemetry::{Tasks, heap, metrics};
 use crate::upload::{Rules, Sweeper, UploadService};
+
+pub use self::accounts::Accounts;
+use self::stores::{check_all_configured, check_identity, open_store, remove_strays, settle_unrevealed};
 
 /// How often the sweeper comes by.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
@@ -148,7 +153,7 @@ impl App {
         accept: impl Future<Output = ()> + Send + 'static,
         stop: impl Future<Output = ()>,
     ) -> bool {
-        let Self { db, db_tasks, services, sweeper, tasks, shutdown_timeout } = self;
+        let Self { db, db_tasks, services: _, sweeper, tasks, shutdown_timeout } = self;
         tasks.spawn(
             "sweeper",
             every(SWEEP_EVERY, tasks.clone(), move || {
@@ -156,17 +161,6 @@ impl App {
                 async move {
                     if let Err(error) = sweeper.sweep().await {
                         tracing::warn!(%error, "the sweeper could not finish its round: {error}");
-                    }
-                }
-            }),
-        );
-        tasks.spawn(
-            "prune grants",
-            every(SWEEP_EVERY, tasks.clone(), move || {
-                let services = Arc::clone(&services);
-                async move {
-                    if let Err(error) = services.auth.prune_grants().await {
-                        tracing::warn!(%error, "what ended links and tokens left was not removed: {error}");
                     }
                 }
             }),
@@ -193,37 +187,6 @@ impl App {
     }
 }
 
-/// Tenants and keys alone, for commands on this machine: beside a service that runs, or before its first start.
-#[derive(Debug)]
-pub struct Accounts {
-    /// What the commands work with.
-    pub auth: AuthService,
-    db: Db,
-    tasks: Tasks,
-}
-
-impl Accounts {
-    /// Opens the database, which is made if it is not there.
-    ///
-    /// # Errors
-    /// What is wrong with it, in words for its operator.
-    pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Self> {
-        let tasks = Tasks::default();
-        let DatabaseUrl::Sqlite(file) = &config.database.url;
-        let db = Db::connect(&db::DatabaseUrl::Sqlite(file.clone()), &db_options(config), &tasks).await?;
-        db.migrate().await?;
-        let auth = AuthService::new(db.clone(), clock, tasks.clone(), config);
-        auth.prepare_default_tenant().await?;
-        Ok(Self { auth, db, tasks })
-    }
-
-    /// Writes what is to be written, and closes the database.
-    pub async fn close(self) {
-        self.db.close().await;
-        self.tasks.finish(DATABASE_WAIT_MAX).await;
-    }
-}
-
 /// Calls `work` now and every `period`, until the service begins to stop.
 async fn every<F: Future<Output = ()>>(period: Duration, tasks: Tasks, work: impl Fn() -> F) {
     let mut ticks = tokio::time::interval(period);
@@ -247,111 +210,6 @@ fn db_options(config: &Config) -> DbOptions {
             Durability::None | Durability::Finalize => Synchronous::Normal,
         },
     }
-}
-
-async fn open_store(config: &Config) -> Result<LocalStore> {
-    let root = config.file_upload.storage.local.root.clone();
-    let shown = root.display().to_string();
-    let options = LocalOptions {
-        root,
-        durability: config.file_upload.durability,
-        min_free: config.file_upload.min_free,
-    };
-    LocalStore::open(options)
-        .await
-        .map_err(|error| broken(format!("the store's folder {shown} cannot be used")).caused_by(error))
-}
-
-/// The folder and the database must know each other: an unmounted volume looks like an empty folder, and
-/// another service's folder like one of ours.
-async fn check_identity(db: &Db, store: &LocalStore, name: &str, clock: &dyn Clock) -> Result<()> {
-    let owned = name.to_owned();
-    let remembered = db.read(move |c| Box::pin(async move { stores::get(c, &owned).await })).await?;
-    let remembered = remembered.map(|row| row.store_id);
-    let found = store.store_id().await?;
-    match (remembered, found) {
-        (Some(remembered), Some(found)) if remembered == found => return Ok(()),
-        (Some(_), Some(found)) => {
-            return Err(broken(format!(
-                "the folder of store `{name}` belongs to another database (its store_id is {found}); \
-                 set file_upload.storage.local.root to the right folder, or give this store another name"
-            )));
-        }
-        (Some(_), None) if is_referenced(db, name).await? => {
-            return Err(broken(format!(
-                "the folder of store `{name}` is empty, but the database knows files in it; \
-                 is a volume not mounted? set file_upload.storage.local.root to the right folder"
-            )));
-        }
-        (None, Some(found)) if !store.is_empty().await? || !store.strays().await?.is_empty() => {
-            return Err(broken(format!(
-                "the folder of store `{name}` has files of another database (its store_id is {found}); \
-                 set database.url to that one, or file_upload.storage.local.root to an empty folder"
-            )));
-        }
-        // First use; or the first use broke off, and nothing had been stored yet.
-        _ => {}
-    }
-    let (candidate, owned, now) =
-        (found.or(remembered).unwrap_or_else(Uuid::new_v4), name.to_owned(), clock.now());
-    let id = db
-        .write_durable(Urgency::Normal, move |c| {
-            let name = owned.clone();
-            Box::pin(async move { stores::remember(c, &name, candidate, "local", now).await })
-        })
-        .await?;
-    Ok(store.set_store_id(id).await?)
-}
-
-async fn is_referenced(db: &Db, name: &str) -> Result<bool> {
-    let referenced = db.read(|c| Box::pin(async move { stores::referenced(c).await })).await?;
-    Ok(referenced.iter().any(|store| store == name))
-}
-
-/// A store that rows name must be configured: their files could not be read.
-async fn check_all_configured(db: &Db, name: &str) -> Result<()> {
-    let known = db.read(|c| Box::pin(async move { stores::referenced(c).await })).await?;
-    match known.iter().find(|known| known.as_str() != name) {
-        None => Ok(()),
-        Some(missing) => Err(broken(format!(
-            "the database has files in a store named `{missing}`, which is not configured; \
-             set file_upload.storage.name back to `{missing}`"
-        ))),
-    }
-}
-
-/// Staged bytes that no upload knows of are left from a process that was killed.
-async fn remove_strays(db: &Db, store: &LocalStore, name: &str) -> Result<()> {
-    for parts in store.strays().await? {
-        let (owned, wanted) = (name.to_owned(), parts.clone());
-        let known =
-            db.read(move |c| Box::pin(async move { uploads::is_staged(c, &owned, &wanted).await })).await?;
-        if !known {
-            tracing::info!(parts = parts.as_str(), "removing staged bytes of no upload: {}", parts.as_str());
-            store.remove_stray(&parts).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Files that came in one request when the process ended: those that are committed get to their place, the others
-/// never were.
-async fn settle_unrevealed(db: &Db, store: &LocalStore) -> Result<()> {
-    for key in store.unrevealed().await? {
-        let known = match key.file() {
-            None => None,
-            Some((tenant, id)) => {
-                db.read(move |c| Box::pin(async move { files::get(c, &tenant, id).await })).await?
-            }
-        };
-        if known.is_some() {
-            store.reveal(&[key]).await?;
-        } else {
-            tracing::info!(%key, "removing the bytes of a request that broke off: {key}");
-            store.delete(&key).await?;
-        }
-    }
-    Ok(())
 }
 
 /// Checks what tenants use, beside the requests.

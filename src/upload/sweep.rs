@@ -75,6 +75,7 @@ impl Sweeper {
             && !uploads.tasks.stopping().is_cancelled()
         {}
         self.idempotency.forget_expired().await?;
+        self.auth.prune_grants().await?;
         metrics::swept("audit", self.auth.prune_audit(|| uploads.tasks.stopping().is_cancelled()).await?);
         uploads.files.purge(now).await
     }

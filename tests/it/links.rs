@@ -128,10 +128,10 @@ async fn signing_keys_change_and_what_an_older_one_signed_still_opens() {
     app.link(&file, json!({ "expires_in_seconds": 1 })).await;
     assert_eq!(app.number_in_database(keys).await, 2);
     clock.advance(Duration::from_secs(5 * DAY));
-    app.prune_grants().await;
+    app.sweep().await;
     app.get(&late).await.expect(200);
     clock.advance(Duration::from_secs(2 * DAY));
-    app.prune_grants().await;
+    app.sweep().await;
     assert_eq!(app.number_in_database(keys).await, 1, "the first one signed nothing that still lives");
 }
 

@@ -138,7 +138,7 @@ async fn a_token_ends_and_a_changed_one_never_was() {
     app.act_as(&token);
     clock.advance(Duration::from_mins(1));
     app.post_file(b"x").await.problem(401, "unauthenticated");
-    app.prune_grants().await;
+    app.sweep().await;
     assert_eq!(app.number_in_database("SELECT COUNT(*) FROM cifra_upload_token_uses").await, 0);
     app.act_as(&key);
     let token = app.act_with_token(json!({ "max_size": 10 })).await;

@@ -134,11 +134,6 @@ impl TestApp {
         self.auth.revoke_key(&who, KeyId::from_uuid(id)).await.unwrap();
     }
 
-    /// What the service does now and then with what ended links and tokens left.
-    pub(crate) async fn prune_grants(&self) {
-        self.auth.prune_grants().await.unwrap();
-    }
-
     /// Makes a tenant.
     pub(crate) async fn tenant(&self, id: &str) {
         let who = Principal::operator(TenantId::default_tenant(), Actor::CommandLine);

@@ -1,0 +1,41 @@
+//! Tenants and keys without a service: what `cifra tenant` and `cifra key` work with.
+
+use std::sync::Arc;
+
+use super::{DATABASE_WAIT_MAX, db_options};
+use crate::auth::AuthService;
+use crate::base::{Clock, Result};
+use crate::config::{Config, DatabaseUrl};
+use crate::db::{self, Db};
+use crate::telemetry::Tasks;
+
+/// Tenants and keys alone, for commands on this machine: beside a service that runs, or before its first start.
+#[derive(Debug)]
+pub struct Accounts {
+    /// What the commands work with.
+    pub auth: AuthService,
+    db: Db,
+    tasks: Tasks,
+}
+
+impl Accounts {
+    /// Opens the database, which is made if it is not there.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words for its operator.
+    pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Self> {
+        let tasks = Tasks::default();
+        let DatabaseUrl::Sqlite(file) = &config.database.url;
+        let db = Db::connect(&db::DatabaseUrl::Sqlite(file.clone()), &db_options(config), &tasks).await?;
+        db.migrate().await?;
+        let auth = AuthService::new(db.clone(), clock, tasks.clone(), config);
+        auth.prepare_default_tenant().await?;
+        Ok(Self { auth, db, tasks })
+    }
+
+    /// Writes what is to be written, and closes the database.
+    pub async fn close(self) {
+        self.db.close().await;
+        self.tasks.finish(DATABASE_WAIT_MAX).await;
+    }
+}
