@@ -1,6 +1,7 @@
 //! `GET /api/uploads/{id}/events`: what happens to an upload as server-sent events, for a browser's `EventSource`.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,13 +65,17 @@ pub(super) async fn watch(
     }
     let rendered = stream::unfold((events, state, headers), |(mut events, state, headers)| async move {
         // The key may be revoked meanwhile: then nothing more is told, and nobody watches any more.
-        loop {
-            let event = tokio::time::timeout(ASK_AGAIN, events.next()).await;
-            access::authenticate(&state, &headers).await.ok()?;
-            if let Ok(event) = event {
-                return Some((Ok::<_, Infallible>(render(&state, &event?)), (events, state, headers)));
+        let event = {
+            let mut next = pin!(events.next());
+            loop {
+                let event = tokio::time::timeout(ASK_AGAIN, &mut next).await;
+                access::authenticate(&state, &headers).await.ok()?;
+                if let Ok(event) = event {
+                    break event?;
+                }
             }
-        }
+        };
+        Some((Ok::<_, Infallible>(render(&state, &event)), (events, state, headers)))
     });
     Ok(event_stream(Sse::new(rendered).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))))
 }

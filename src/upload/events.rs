@@ -98,7 +98,7 @@ impl UploadService {
 }
 
 impl UploadEvents {
-    /// The next event, as soon as there is one; `None` after the last. Cancel-safe.
+    /// The next event, as soon as there is one; `None` after the last. Dropped in the middle, it forgets what it has heard.
     pub async fn next(&mut self) -> Option<UploadEvent> {
         if self.ended {
             return None;
