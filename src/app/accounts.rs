@@ -1,12 +1,12 @@
-//! Tenants and keys without a service: what `cifra tenant` and `cifra key` work with.
+//! The database without a service: what `cifra tenant`, `cifra key` and `cifra db` work with.
 
 use std::sync::Arc;
 
 use super::{DATABASE_WAIT_MAX, db_options};
 use crate::auth::AuthService;
 use crate::base::{Clock, Result};
-use crate::config::{Config, DatabaseUrl};
-use crate::db::{self, Db};
+use crate::config::Config;
+use crate::db::{Applied, Db};
 use crate::telemetry::Tasks;
 
 /// Tenants and keys alone, for commands on this machine: beside a service that runs, or before its first start.
@@ -25,8 +25,7 @@ impl Accounts {
     /// What is wrong with it, in words for its operator.
     pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Self> {
         let tasks = Tasks::default();
-        let DatabaseUrl::Sqlite(file) = &config.database.url;
-        let db = Db::connect(&db::DatabaseUrl::Sqlite(file.clone()), &db_options(config), &tasks).await?;
+        let db = Db::connect(&config.database.url, &db_options(config), &tasks).await?;
         db.migrate().await?;
         let auth = AuthService::new(db.clone(), clock, tasks.clone(), config);
         auth.prepare_default_tenant().await?;
@@ -38,4 +37,17 @@ impl Accounts {
         self.db.close().await;
         self.tasks.finish(DATABASE_WAIT_MAX).await;
     }
+}
+
+/// Brings the database's schema up to date, and answers what that took.
+///
+/// # Errors
+/// What is wrong with it, in words for its operator.
+pub async fn migrate(config: &Config) -> Result<Vec<Applied>> {
+    let tasks = Tasks::default();
+    let db = Db::connect(&config.database.url, &db_options(config), &tasks).await?;
+    let applied = db.migrate().await;
+    db.close().await;
+    tasks.finish(DATABASE_WAIT_MAX).await;
+    applied
 }

@@ -8,7 +8,9 @@ mod accounts;
 mod stores;
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,9 +18,10 @@ use uuid::Uuid;
 
 use crate::auth::AuthService;
 use crate::base::{Clock, Code, Error, Result};
+use crate::blob::local::lock::{self, NotLocked};
 use crate::blob::{BlobStore, PartStore};
 use crate::config::{self, Config, DatabaseUrl, Durability};
-use crate::db::{self, Db, DbOptions, Synchronous};
+use crate::db::{Db, DbOptions, Synchronous};
 use crate::files::{FileService, Quota};
 use crate::idempotency::Idempotency;
 use crate::ops::{Ops, Rates};
@@ -26,7 +29,7 @@ use crate::session::Sessions;
 use crate::telemetry::{Tasks, heap, metrics};
 use crate::upload::{Rules, Sweeper, UploadService};
 
-pub use self::accounts::Accounts;
+pub use self::accounts::{Accounts, migrate};
 use self::stores::{check_all_configured, check_identity, open_store, remove_strays, settle_unrevealed};
 
 /// How often the sweeper comes by.
@@ -66,6 +69,8 @@ pub struct Services {
 pub struct App {
     db: Db,
     db_tasks: Tasks,
+    /// Keeps other processes away until the end.
+    lock: Option<File>,
     services: Arc<Services>,
     sweeper: Arc<Sweeper>,
     tasks: Tasks,
@@ -81,18 +86,20 @@ impl App {
         metrics::install();
         // The database's own tasks serve until everybody else has ended.
         let (tasks, db_tasks) = (Tasks::default(), Tasks::default());
-        let DatabaseUrl::Sqlite(file) = &config.database.url;
         std::fs::create_dir_all(&config.server.data_dir).map_err(|error| {
             let folder = config.server.data_dir.display();
             broken(format!(
                 "the data folder {folder} cannot be made: {error}; set server.data_dir to one that can"
             ))
         })?;
-        // The store first: its lock keeps a second process away from the database too.
+        // What one process owns is locked before it is looked at: the store, and the file of a SQLite database.
         let name = config.file_upload.storage.name.as_str();
         let store = Arc::new(open_store(config).await?);
-        let db = Db::connect(&db::DatabaseUrl::Sqlite(file.clone()), &db_options(config), &db_tasks).await?;
-        db.migrate().await?;
+        let lock = lock_database(&config.database.url).await?;
+        let db = Db::connect(&config.database.url, &db_options(config), &db_tasks).await?;
+        for step in db.migrate().await? {
+            tracing::info!(number = step.number, "applied migration {} ({})", step.number, step.name);
+        }
         check_identity(&db, &store, name, clock.as_ref()).await?;
         check_all_configured(&db, name).await?;
         remove_strays(&db, &store, name).await?;
@@ -102,7 +109,11 @@ impl App {
         auth.prepare(config).await?;
         let auth = Arc::new(auth);
         let sessions = Sessions::new(db.clone(), name, boot_id());
-        sessions.break_finish_claims(clock.now()).await?;
+        if let Db::Sqlite(_) = db {
+            // This process is the only one: whoever held a claim is gone. On PostgreSQL others hold theirs, and those
+            // of who is gone run out.
+            sessions.break_finish_claims(clock.now()).await?;
+        }
         let parts: Arc<dyn PartStore> = Arc::clone(&store) as _;
         let blobs: HashMap<String, Arc<dyn BlobStore>> =
             HashMap::from([(name.to_owned(), Arc::clone(&store) as _)]);
@@ -133,7 +144,7 @@ impl App {
         };
         let sweeper = Arc::new(Sweeper::new(uploads, idempotency, auth));
         let (services, shutdown_timeout) = (Arc::new(services), config.server.shutdown_timeout);
-        Ok(Self { db, db_tasks, services, sweeper, tasks, shutdown_timeout })
+        Ok(Self { db, db_tasks, lock, services, sweeper, tasks, shutdown_timeout })
     }
 
     /// For whoever makes it reachable.
@@ -153,7 +164,7 @@ impl App {
         accept: impl Future<Output = ()> + Send + 'static,
         stop: impl Future<Output = ()>,
     ) -> bool {
-        let Self { db, db_tasks, services: _, sweeper, tasks, shutdown_timeout } = self;
+        let Self { db, db_tasks, lock, services: _, sweeper, tasks, shutdown_timeout } = self;
         tasks.spawn(
             "sweeper",
             every(SWEEP_EVERY, tasks.clone(), move || {
@@ -183,7 +194,31 @@ impl App {
             db.close().await;
             db_tasks.finish(DATABASE_WAIT_MAX).await
         });
-        closed.await.unwrap_or(false) && ended
+        let orderly = closed.await.unwrap_or(false) && ended;
+        drop(lock);
+        orderly
+    }
+}
+
+/// The one process that owns a SQLite database. Commands beside it (`cifra key`) don't, and need not.
+async fn lock_database(url: &DatabaseUrl) -> Result<Option<File>> {
+    let DatabaseUrl::Sqlite(file) = url else { return Ok(None) };
+    let (shown, mut path) = (file.display().to_string(), file.clone().into_os_string());
+    path.push(".lock");
+    let path = PathBuf::from(path);
+    let taken = tokio::task::spawn_blocking(move || {
+        path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(NotLocked::Io)?;
+        lock::take(&path)
+    });
+    match taken.await.map_err(|error| Error::internal("the database could not be locked", error))? {
+        Ok(lock) => Ok(Some(lock)),
+        Err(NotLocked::Held(owner)) => Err(broken(format!(
+            "the database `{shown}` is in use by another process ({owner}): one `cifra serve` owns a SQLite database; \
+             for several, set database.url to a PostgreSQL one"
+        ))),
+        Err(NotLocked::Io(error)) => {
+            Err(broken(format!("the database `{shown}` could not be locked")).caused_by(error))
+        }
     }
 }
 
@@ -205,6 +240,7 @@ fn db_options(config: &Config) -> DbOptions {
         max_connections: config.database.max_connections,
         slow_query: Duration::from_millis(config.database.slow_query_ms),
         statement_timeout: config.database.statement_timeout,
+        lock_timeout: config.database.lock_timeout,
         durability: match config.file_upload.durability {
             Durability::Chunk => Synchronous::Full,
             Durability::None | Durability::Finalize => Synchronous::Normal,

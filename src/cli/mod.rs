@@ -5,6 +5,7 @@
 //! Called by `main` only.
 
 mod config;
+mod db;
 mod doctor;
 mod download;
 mod exit;
@@ -57,6 +58,7 @@ enum Command {
     Doctor(doctor::Doctor),
     Tenant(tenant::TenantCommand),
     Key(key::KeyCommand),
+    Db(db::DbCommand),
 }
 
 /// Where the configuration comes from.
@@ -108,5 +110,6 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Doctor(command) => command.run().await,
         Command::Tenant(command) => command.run().await,
         Command::Key(command) => command.run().await,
+        Command::Db(command) => command.run().await,
     }
 }

@@ -32,17 +32,26 @@ const STEPS: &[Step] = &[
     step!(6, "grants", "0006_grants.sql"),
 ];
 
+/// Where the list of applied ones is.
+const TABLE: &str = "cifra_migrations";
+
+/// What migration `number` is about.
+pub(super) fn name(number: i64) -> &'static str {
+    STEPS.iter().find(|step| step.0 == number).map_or("", |step| step.1)
+}
+
 /// All there are, ascending.
 pub(super) fn numbers() -> impl Iterator<Item = i64> {
     STEPS.iter().map(|step| step.0)
 }
 
-/// Brings the schema up to date. Safe to repeat, and on PostgreSQL safe from several processes at once.
-pub(super) async fn run(db: &Db) -> Result<()> {
+/// Brings the schema up to date and answers the numbers that this call applied. Safe to repeat, and on PostgreSQL safe
+/// from several processes at once: one applies, the others wait for it and find nothing left to do.
+pub(super) async fn run(db: &Db) -> Result<Vec<i64>> {
     match db {
         Db::Sqlite(sqlite) => {
             let mut connection = sqlite.connect_writer().await?;
-            let done = migrator(|step| step.2).run_direct(None, &mut connection, false).await;
+            let done = up_to_date(&migrator(|step| step.2), &mut connection).await;
             connection.close().await?;
             done.map_err(explain)
         }
@@ -55,8 +64,15 @@ pub(super) async fn run(db: &Db) -> Result<()> {
     }
 }
 
-async fn up_to_date<C: Migrate>(migrator: &Migrator, connection: &mut C) -> Result<(), MigrateError> {
-    migrator.run_direct(None, connection, false).await
+async fn up_to_date<C: Migrate>(migrator: &Migrator, c: &mut C) -> Result<Vec<i64>, MigrateError> {
+    // The migrator takes the same lock again, which its session may; both are gone with the connection.
+    c.lock().await?;
+    c.ensure_migrations_table(TABLE).await?;
+    let before = c.list_applied_migrations(TABLE).await?;
+    migrator.run_direct(None, c, false).await?;
+    c.unlock().await?;
+    let new = |number: &i64| before.iter().all(|applied| applied.version != *number);
+    Ok(numbers().filter(new).collect())
 }
 
 fn migrator(text: impl Fn(&Step) -> &'static str) -> Migrator {
@@ -64,7 +80,7 @@ fn migrator(text: impl Fn(&Step) -> &'static str) -> Migrator {
         Migration::new(step.0, step.1.into(), MigrationType::Simple, text(step).into_sql_str(), false)
     };
     let mut migrator = Migrator::with_migrations(STEPS.iter().map(migration).collect());
-    migrator.dangerous_set_table_name("cifra_migrations");
+    migrator.dangerous_set_table_name(TABLE);
     migrator
 }
 

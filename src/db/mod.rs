@@ -25,8 +25,6 @@ pub mod upload_tokens;
 pub mod uploads;
 pub mod usage;
 
-use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -38,6 +36,7 @@ pub use self::job::{Commit, Urgency};
 pub use self::postgres::PostgresDb;
 pub use self::sqlite::SqliteDb;
 use crate::base::{Code, Error, Result};
+pub use crate::config::DatabaseUrl;
 use crate::telemetry::Tasks;
 
 /// How long a caller waits for an answer; a client gets its 503 within 5 s.
@@ -45,25 +44,6 @@ const PATIENCE: Duration = Duration::from_secs(4);
 
 /// How many rows are brought up to date in one transaction.
 const FILL_ROWS: u32 = 500;
-
-/// Which database.
-#[derive(Clone, PartialEq, Eq)]
-pub enum DatabaseUrl {
-    /// The file of a SQLite database.
-    Sqlite(PathBuf),
-    /// `postgres://user:password@host:port/name`, with `PostgreSQL`'s own parameters.
-    Postgres(String),
-}
-
-impl fmt::Debug for DatabaseUrl {
-    /// A URL may hold a password, so it is not shown.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sqlite(path) => f.debug_tuple("Sqlite").field(path).finish(),
-            Self::Postgres(_) => f.write_str("Postgres(…)"),
-        }
-    }
-}
 
 /// What a commit survives unless it asks for more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,8 +63,19 @@ pub struct DbOptions {
     pub slow_query: Duration,
     /// PostgreSQL gives up a statement that takes longer.
     pub statement_timeout: Duration,
+    /// PostgreSQL gives up waiting for a lock that another transaction holds for longer.
+    pub lock_timeout: Duration,
     /// What a commit survives.
     pub durability: Synchronous,
+}
+
+/// A migration that was applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// Its number, which both engines share.
+    pub number: i64,
+    /// What it is about.
+    pub name: &'static str,
 }
 
 /// A database. Cheap to clone; all clones are one.
@@ -108,12 +99,13 @@ impl Db {
         }
     }
 
-    /// Brings the schema up to date. Can be repeated; on PostgreSQL several processes may do it at once.
+    /// Brings the schema up to date, and answers what it applied. Can be repeated; on PostgreSQL several processes may
+    /// do it at once.
     ///
     /// # Errors
     /// `Internal` with a sentence for the operator, if a newer version has used the database.
-    pub async fn migrate(&self) -> Result<()> {
-        migrations::run(self).await?;
+    pub async fn migrate(&self) -> Result<Vec<Applied>> {
+        let applied = migrations::run(self).await?;
         // Rows that an older version wrote, in slices: the process may be stopped between any two of them.
         let fill = || {
             self.write_to_the_end(Urgency::Background, Commit::Normal, |c| {
@@ -121,7 +113,7 @@ impl Db {
             })
         };
         while fill().await? > 0 {}
-        Ok(())
+        Ok(applied.into_iter().map(|number| Applied { number, name: migrations::name(number) }).collect())
     }
 
     /// Reads. Each statement of `f` sees the database at its own point in time.

@@ -21,6 +21,9 @@ const WRITES_MAX: usize = 1024;
 const READS_MAX: usize = 1024;
 /// How often a transaction is repeated that others stood in the way of.
 const ATTEMPTS_MAX: u32 = 5;
+/// A transaction of ours always has a statement under way, unless its process was stopped: then others must not wait
+/// for what it has locked.
+const IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(10);
 /// A connection that rested longer is asked whether it still lives before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
@@ -50,10 +53,16 @@ impl PostgresDb {
                 "`database.url` is not a PostgreSQL URL: expected postgres://user@host/name",
             )
         })?;
-        let timeout_ms = options.statement_timeout.as_millis().to_string();
         let connect = connect
             .application_name("cifra")
-            .options([("statement_timeout", timeout_ms)])
+            .options(
+                [
+                    ("statement_timeout", options.statement_timeout),
+                    ("lock_timeout", options.lock_timeout),
+                    ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MAX),
+                ]
+                .map(|(name, time)| (name, time.as_millis())),
+            )
             .log_slow_statements(super::level("warn"), options.slow_query)
             .log_statements(super::level("debug"));
         let pool = PgPoolOptions::new()
@@ -83,7 +92,8 @@ impl PostgresDb {
 
     /// A connection of its own, on which a statement may take as long as it needs (migrations).
     pub(super) async fn connect_without_timeout(&self) -> Result<PgConnection> {
-        Ok(self.inner.connect.clone().options([("statement_timeout", "0")]).connect().await?)
+        let no_limits = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"];
+        Ok(self.inner.connect.clone().options(no_limits.map(|name| (name, "0"))).connect().await?)
     }
 
     /// A connection for reading, each statement for itself.

@@ -33,7 +33,7 @@ fn nobody() -> String {
 #[test]
 fn every_command_explains_itself_with_examples() {
     let help = stdout(&run(&["--help"]));
-    for command in ["serve", "upload", "download", "ls", "info", "rm", "health", "config", "doctor"] {
+    for command in ["serve", "upload", "download", "ls", "info", "rm", "health", "config", "doctor", "db"] {
         assert!(help.contains(command), "{command} is not in the help");
         let output = run(&[command, "--help"]);
         assert!(output.status.success());

@@ -5,6 +5,7 @@ mod audit;
 mod blob_local;
 mod child;
 mod cli;
+mod cli_db;
 mod cli_files;
 mod cli_keys;
 mod client;

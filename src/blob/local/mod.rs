@@ -10,6 +10,7 @@
 
 mod finish;
 mod list;
+pub mod lock;
 mod name;
 mod open_files;
 mod read;

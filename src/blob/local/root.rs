@@ -16,23 +16,16 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 use uuid::Uuid;
 
+use super::lock::{self, NotLocked};
 use super::name::StagedName;
 use crate::blob::{BlobError, BlobErrorKind, BlobKey, BlobResult};
 use crate::config::Durability;
 
 /// At most this many folders are remembered as lasting; more are flushed once more.
 const LASTING_MAX: usize = 16_384;
-
-/// The process before us may still be ending; so long is waited for it to let go of the lock.
-const LOCK_WAIT_MAX: Duration = Duration::from_secs(3);
-/// How often is looked.
-const LOCK_LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The folder of a store, owned until dropped.
 #[derive(Debug)]
@@ -51,7 +44,15 @@ impl Root {
     /// `Unavailable` if another process owns it; `Internal` if the folder cannot be used.
     pub(super) fn open(path: &Path, durability: Durability) -> BlobResult<Self> {
         make_folder(path)?;
-        let lock = take_lock(path)?;
+        let lock = lock::take(&path.join("lock")).map_err(|error| match error {
+            NotLocked::Held(owner) => {
+                let shown = path.display();
+                let context =
+                    format!("the storage folder `{shown}` is in use by another process ({owner}): one `cifra serve` owns it");
+                BlobError::new(BlobErrorKind::Unavailable, context)
+            }
+            NotLocked::Io(error) => at("locking", &path.join("lock"), error),
+        })?;
         let root = Self { path: path.to_owned(), durability, lasting: Mutex::new(HashSet::new()), lock };
         for folder in [root.staging(), root.temporary(), root.blobs()] {
             make_folder(&folder)?;
@@ -271,43 +272,6 @@ impl Drop for Temporary {
         if !self.0.as_os_str().is_empty() {
             // What cannot be removed now is removed at the next start.
             let _ = fs::remove_file(&self.0);
-        }
-    }
-}
-
-fn take_lock(root: &Path) -> BlobResult<File> {
-    let path = root.join("lock");
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    let mut file = open(&mut options, &path).map_err(|error| at("opening", &path, error))?;
-    match lock_within(&file, LOCK_WAIT_MAX) {
-        Ok(()) => {}
-        Err(Errno::WOULDBLOCK) => {
-            let mut owner = String::new();
-            let _ = (&mut file).take(20).read_to_string(&mut owner);
-            let context = format!(
-                "the storage folder `{}` is in use by another process ({}): one `cifra serve` owns it",
-                root.display(),
-                owner.trim().parse::<u32>().map_or("unknown".to_owned(), |id| format!("pid {id}"))
-            );
-            return Err(BlobError::new(BlobErrorKind::Unavailable, context));
-        }
-        Err(error) => return Err(at("locking", &path, error.into())),
-    }
-    // For the message above only: the lock is the kernel's, and ends with the process.
-    file.set_len(0)
-        .and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()))
-        .map_err(|error| at("writing", &path, error))?;
-    Ok(file)
-}
-
-/// Takes the lock as soon as it is free. Blocks.
-fn lock_within(file: &File, limit: Duration) -> Result<(), Errno> {
-    let begun = Instant::now();
-    loop {
-        match flock(file, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) if begun.elapsed() < limit => std::thread::sleep(LOCK_LOOK_EVERY),
-            answer => return answer,
         }
     }
 }

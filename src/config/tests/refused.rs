@@ -83,8 +83,6 @@ fn values_of_parts_not_built_yet_are_refused_as_such() {
         ("file_upload.storage.backend", "azure"),
         ("file_upload.storage.backend", "gcs"),
         ("file_upload.storage.backend", "memory"),
-        ("database.url", "postgres://db/cifra"),
-        ("database.url", "postgresql://db/cifra"),
     ] {
         let faults = Place::new().flag(key, value).try_load().unwrap_err();
         let fault = faults.iter().next().unwrap();
@@ -198,8 +196,12 @@ fn a_file_of_nothing_but_faults_is_told_in_full() {
 #[test]
 fn passwords_are_not_repeated() {
     for (key, value) in [
-        ("database.url", "postgres://me:secret@db/x?password=secret"),
         ("database.url", "postgres://me:se/cret:secret@db"),
+        ("database.url", "postgres://me:5432/secret@db"),
+        ("database.url", "postgres://me:5432?secret@db"),
+        ("database.url", "postgres://me:1#secret@db"),
+        ("database.url", "postgres://me:secret@db/x?port=secret"),
+        ("database.url", "postgres://me:secret@db/x?sslpassword=secret"),
         ("database.url", "mysql://me:secret@db"),
         ("database.url", "host=db password=secret"),
         ("server.public_url", "https://me:secret@host"),

@@ -157,11 +157,34 @@ fn database_urls() {
         ("sqlite://%ff", None),
         ("x.db", None),
         ("mysql://db", None),
+        ("postgres://db:5433/cifra", Some(DatabaseUrl::Postgres("postgres://db:5433/cifra".to_owned()))),
+        ("postgresql://%2Frun%2Fpg/x", Some(DatabaseUrl::Postgres("postgresql://%2Frun%2Fpg/x".to_owned()))),
+        ("postgres://db/x?sslmode=maybe", None),
+        ("postgres://db/x?sslmod=require", None),
     ] {
         assert_eq!(parse(text), url, "{text}");
         if let Some(shown) = rendered::<DatabaseUrl>(text) {
             assert_eq!(parse(&shown), url, "{text} as {shown}");
         }
+    }
+}
+
+#[test]
+fn a_postgres_url_is_shown_without_its_passwords() {
+    for (text, shown) in [
+        ("postgres://me:secret@db:1/x", "postgres://me:…@db:1/x"),
+        ("postgres://me:a%3Asecret@db/x", "postgres://me:…@db/x"),
+        ("postgres://me@db/x", "postgres://me@db/x"),
+        ("postgres://db:5432", "postgres://db:5432"),
+        (
+            "postgresql://me@db/x?password=secret&sslmode=verify-full&sslrootcert=/ca.pem",
+            "postgresql://me@db/x?password=…&sslmode=verify-full&sslrootcert=/ca.pem",
+        ),
+        ("postgres://me:secret@db/x?p%61ssword=secret", "postgres://me:…@db/x?password=…"),
+        ("postgres://db/x?options[password]=secret", "postgres://db/x?options[password]=…"),
+    ] {
+        assert_eq!(rendered::<DatabaseUrl>(text).as_deref(), Some(shown), "{text}");
+        assert!(!format!("{:?}", parse::<DatabaseUrl>(text)).contains("secret"), "{text}");
     }
 }
 

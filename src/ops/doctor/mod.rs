@@ -31,8 +31,10 @@ pub async fn examine(config: &Config, clock: &dyn Clock) -> Vec<Finding> {
     findings.extend(disk.unwrap_or_else(|error| {
         vec![Finding::fail("disk", format!("the checks broke off: {error}"), "report this as a bug")]
     }));
-    let DatabaseUrl::Sqlite(file) = &config.database.url;
-    findings.extend(database::examine(file).await);
+    match &config.database.url {
+        DatabaseUrl::Sqlite(file) => findings.extend(database::examine(file).await),
+        DatabaseUrl::Postgres(_) => findings.push(Finding::skip("database", "PostgreSQL is not looked at")),
+    }
     findings.push(open_files(config));
     findings.push(time(clock, begun));
     findings

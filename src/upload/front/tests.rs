@@ -30,6 +30,7 @@ async fn home(total_size: u64) -> Home {
         max_connections: 2,
         slow_query: Duration::from_secs(1),
         statement_timeout: Duration::from_secs(4),
+        lock_timeout: Duration::from_secs(4),
         durability: Synchronous::Normal,
     };
     let db = Db::connect(&DatabaseUrl::Sqlite(folder.path().join("db")), &options, &tasks).await.unwrap();

@@ -11,14 +11,16 @@ use cifra::app::App;
 use cifra::auth::{AuthService, NewKey};
 use cifra::base::principal::Actor;
 use cifra::base::{Clock, KeyId, Principal, Secret, SystemClock, TenantId};
-use cifra::config::{AuthMode, ByteSize, Config, MinFree};
+use cifra::config::{AuthMode, ByteSize, Config, DatabaseUrl, MinFree};
 use cifra::http::Server;
 use cifra::upload::Sweeper;
 use serde_json::Value;
+use sqlx::{Connection, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 use tokio::sync::{OnceCell, oneshot};
 use tokio::task::JoinHandle;
 
+use super::stack::Stack;
 use super::{Answer, contract};
 
 /// A service of a test's own.
@@ -29,6 +31,7 @@ pub(crate) struct TestApp {
     stop: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<bool>>,
     folder: TempDir,
+    database: DatabaseUrl,
     auth: Arc<AuthService>,
     acting_as: Mutex<Option<String>>,
 }
@@ -66,7 +69,9 @@ impl Builder {
 
     #[expect(clippy::disallowed_methods, reason = "the test's own task, which the test's end waits for")]
     pub(crate) async fn start(self) -> TestApp {
-        let Self { config, clock, folder } = self;
+        let Self { mut config, clock, folder } = self;
+        Stack::of_this_run().prepare(&mut config).await;
+        let database = config.database.url.clone();
         let app = App::build(&config, clock).await.unwrap();
         let server = Server::bind(config.server.listen, app.services()).await.unwrap();
         let auth = Arc::clone(&app.services().auth);
@@ -75,7 +80,8 @@ impl Builder {
         let running = tokio::spawn(app.run(server.run(), async move { drop(stopped.await) }));
         let http = client().build().unwrap();
         let acting_as = Mutex::default();
-        TestApp { address, http, sweeper, stop: Some(stop), running: Some(running), folder, auth, acting_as }
+        let (stop, running) = (Some(stop), Some(running));
+        TestApp { address, http, sweeper, stop, running, folder, database, auth, acting_as }
     }
 }
 
@@ -208,9 +214,17 @@ impl TestApp {
 
     /// The only value of the only row that `query` finds in the database.
     pub(crate) async fn number_in_database(&self, query: &'static str) -> i64 {
-        let file = format!("sqlite://{}", self.folder().join("cifra.db").display());
-        let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect(&file).await.unwrap();
-        sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap()
+        match &self.database {
+            DatabaseUrl::Sqlite(file) => {
+                let url = format!("sqlite://{}", file.display());
+                let mut connection = SqliteConnection::connect(&url).await.unwrap();
+                sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap()
+            }
+            DatabaseUrl::Postgres(url) => {
+                let mut connection = PgConnection::connect(url).await.unwrap();
+                sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap()
+            }
+        }
     }
 
     /// The names of files below `folder` of the data folder, at any depth.

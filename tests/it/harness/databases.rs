@@ -57,6 +57,7 @@ pub(crate) fn options() -> DbOptions {
         max_connections: 8,
         slow_query: Duration::from_secs(1),
         statement_timeout: Duration::from_secs(30),
+        lock_timeout: Duration::from_secs(10),
         durability: Synchronous::Normal,
     }
 }

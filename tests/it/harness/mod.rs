@@ -17,6 +17,7 @@ pub(crate) mod postgres;
 pub(crate) mod process;
 mod raw;
 pub(crate) mod relay;
+mod stack;
 mod uploads;
 
 pub(crate) use answer::Answer;

@@ -76,6 +76,7 @@ async fn services(
         max_connections: 2,
         slow_query: Duration::from_secs(1),
         statement_timeout: Duration::from_secs(30),
+        lock_timeout: Duration::from_secs(10),
         durability: Synchronous::Normal,
     };
     let db = Db::connect(&DatabaseUrl::Sqlite(folder.join("cifra.db")), &options, &tasks).await.unwrap();

@@ -1,0 +1,38 @@
+//! What a [`super::TestApp`] stands on: the variable `CIFRA_TEST_STACK` says it, for the whole run of tests.
+//!
+//! Every test of the HTTP suites runs unchanged on each stack; `scripts/stacks.sh` knows which suites these are, and
+//! why the others stay on the default. Each app has a database of its own.
+
+use cifra::config::{Config, DatabaseUrl, Environment};
+
+use super::postgres;
+
+/// Database, Redis or not, and store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stack {
+    /// The embedded default.
+    SqliteLocal,
+    /// PostgreSQL beside a local store.
+    PgLocal,
+}
+
+impl Stack {
+    /// The one of this run.
+    pub(crate) fn of_this_run() -> Self {
+        match Environment::of_process().get("CIFRA_TEST_STACK") {
+            None | Some("sqlite-local") => Self::SqliteLocal,
+            Some("pg-local") => Self::PgLocal,
+            Some(other) => panic!("CIFRA_TEST_STACK={other}: there is no such stack"),
+        }
+    }
+
+    /// Makes what an app on this stack needs, unless its test has chosen a database itself.
+    pub(crate) async fn prepare(self, config: &mut Config) {
+        let chosen = config.database.url != DatabaseUrl::Sqlite(config.server.data_dir.join("cifra.db"));
+        if self == Self::PgLocal && !chosen {
+            config.database.url = DatabaseUrl::Postgres(postgres::server().new_service_database().await);
+            // A server of tests has fewer connections than there are apps at once.
+            config.database.max_connections = 4;
+        }
+    }
+}
