@@ -51,6 +51,11 @@ need_postgresql() {
   compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || want "PostgreSQL's server programs" postgresql
 }
 
+# Its server and its command line; Valkey's would do as well, under Redis' names.
+need_redis() {
+  has redis-server && has redis-cli || want "Redis' server programs" redis-server
+}
+
 # `cifra doctor` is tested against a real proxy; the tests start private ones.
 need_nginx() {
   [[ -x /usr/sbin/nginx ]] || has nginx || want "nginx" nginx-light
@@ -184,7 +189,7 @@ install_packages() {
 for part in "$@"; do
   case $part in
     build) need_rust; need_compiler; need_certificates ;;
-    test) need_postgresql; need_nginx; need_tour_programs; need_example_programs; need_python ;;
+    test) need_postgresql; need_redis; need_nginx; need_tour_programs; need_example_programs; need_python ;;
     image) need_container_engine ;;
     fuzz) need_cpp_compiler ;; # and after the packages, below
     lint) ;; # after the packages, below

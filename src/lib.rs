@@ -11,7 +11,7 @@
 //! | 5 | [`upload`], [`files`], [`ops`] | services: decide |
 //! | 4 | [`auth`], [`idempotency`] | who may: keys, tenants, the rules of open mode; what was answered, for requests that are repeated |
 //! | 3 | [`blob`], [`session`] | stores: bytes, and what is known of an upload on its way |
-//! | 2 | [`db`] | connections, statements, migrations |
+//! | 2 | [`db`], [`redis`] | connections, statements, migrations; what nodes tell each other beside them |
 //! | 1 | [`config`], [`telemetry`], [`client`] | settings; logs, metrics, tasks; the HTTP client of the CLI |
 //! | 0 | [`base`] | ids, errors, time, digests, ranges, streams: pure, no I/O |
 //!
@@ -32,6 +32,7 @@ pub mod files;
 pub mod http;
 pub mod idempotency;
 pub mod ops;
+pub mod redis;
 pub mod session;
 pub mod telemetry;
 pub mod upload;

@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 pub(super) const PREFIX: &str = "CIFRA__";
 
 /// Variables that will be understood, but that nothing reads yet. Whoever builds a part removes its own here.
-const NOT_BUILT: &[&str] =
-    &["REDIS_URL", "CACHE_ENABLED", "CACHE_L1_TTL", "CACHE_L2_TTL", "AWS_*", "AZURE_*"];
+const NOT_BUILT: &[&str] = &["CACHE_ENABLED", "CACHE_L1_TTL", "CACHE_L2_TTL", "AWS_*", "AZURE_*"];
 
 /// Environment variables by name. An empty one that is not a `CIFRA__…` counts as not set.
 #[derive(Debug, Clone, Default)]

@@ -18,6 +18,7 @@ mod log;
 mod network;
 mod not_built;
 mod reader;
+mod redis;
 mod render;
 mod secret;
 mod server;
@@ -41,6 +42,7 @@ pub use load::{Loaded, Source, Sources, load};
 pub use log::{Log, LogFilter, LogFormat};
 pub use network::{PublicUrl, WebOrigin};
 pub use reader::Key;
+pub use redis::{Redis, RedisUrl, Sessions, SessionsBackend};
 pub use render::default_yaml;
 pub use server::Server;
 pub use size::{ByteSize, MinFree};
@@ -58,6 +60,10 @@ pub struct Config {
     pub audit: Audit,
     /// The database.
     pub database: Database,
+    /// What nodes share besides the database.
+    pub redis: Redis,
+    /// How nodes tell each other of uploads.
+    pub sessions: Sessions,
     /// How much one tenant may ask for.
     pub limits: Limits,
     /// Uploads and the store that keeps their bytes.
@@ -88,6 +94,8 @@ impl Config {
         let auth = from.section("auth", Auth::read);
         let audit = from.section("audit", Audit::read);
         let database = from.section("database", |from| Database::read(from, &server.data_dir));
+        let redis = from.section("redis", Redis::read);
+        let sessions = from.section("sessions", |from| Sessions::read(from, &redis));
         let limits = from.section("limits", Limits::read);
         let file_upload = from.section("file_upload", |from| FileUpload::read(from, &server.data_dir));
         let log = from.section("log", Log::read);
@@ -99,7 +107,7 @@ impl Config {
             "a loopback address (127.0.0.1 or [::1]) while anybody may call; \
              to open it to the network without keys, set auth.allow_open_network: true",
         );
-        Self { server, auth, audit, database, limits, file_upload, log }
+        Self { server, auth, audit, database, redis, sessions, limits, file_upload, log }
     }
 }
 

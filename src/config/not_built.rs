@@ -4,8 +4,6 @@
 
 /// Keys, each with everything below it.
 const NOT_BUILT: &[&str] = &[
-    "redis",
-    "sessions",
     "file_upload.parts_in_flight",
     "file_upload.other_stores",
     "file_upload.storage.s3",
@@ -23,7 +21,7 @@ const NOT_BUILT: &[&str] = &[
     "tus",
 ];
 
-/// Whether `path` (such as `redis.url`) is, or is inside, a part that is not built yet.
+/// Whether `path` (such as `cache.l1.ttl`) is, or is inside, a part that is not built yet.
 pub(super) fn contains(path: &str) -> bool {
     NOT_BUILT
         .iter()

@@ -13,8 +13,12 @@ use super::{not_built, secret};
 use crate::base::Secret;
 
 /// Variables of other programs' making that stand for a key, weaker than the key's own `CIFRA__…`.
-pub(super) const COMMON_VARIABLES: &[(&str, &str)] =
-    &[("database.url", "DATABASE_URL"), ("log.level", "RUST_LOG")];
+pub(super) const COMMON_VARIABLES: &[(&str, &str)] = &[
+    ("database.url", "DATABASE_URL"),
+    ("redis.url", "REDIS_URL"),
+    ("redis.url_file", "REDIS_URL_FILE"),
+    ("log.level", "RUST_LOG"),
+];
 
 /// Everything that values can come from, besides the defaults.
 #[derive(Debug, Clone, Copy)]

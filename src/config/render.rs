@@ -13,8 +13,8 @@ const HEAD: &str = "\
 # Files are looked for in this order: --config, $CIFRA_CONFIG, ./cifra.yaml, ./config/cifra.yaml,
 # /etc/cifra/cifra.yaml. Relative paths are relative to the file that they stand in; those of defaults, of the
 # environment and of the command line, to the working directory.
-# Environment variables override the file, for example CIFRA__FILE_UPLOAD__CHUNK_SIZE=16MiB; DATABASE_URL and
-# RUST_LOG stand for database.url and log.level. The command line overrides both.
+# Environment variables override the file, for example CIFRA__FILE_UPLOAD__CHUNK_SIZE=16MiB; DATABASE_URL,
+# REDIS_URL and RUST_LOG stand for database.url, redis.url and log.level. The command line overrides all.
 # Sizes: 64KiB, 8MiB, 10MB or a number of bytes. Durations: 250ms, 10s, 5m, 24h, 7d or a number of seconds.
 ";
 

@@ -1,10 +1,11 @@
-//! Secrets: from a variable, or from a file that a variable names; never from the configuration file itself, and
-//! never shown. Called by `reader`.
+//! Secrets: from a variable, or from a file that a variable or a `*_file` key names; never shown. Called by `reader`
+//! and by sections.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
 use super::fault::Problem;
+use super::value::{Refusal, Value, resolve};
 use crate::base::Secret;
 
 /// No secret is longer: a larger file was named by mistake.
@@ -48,4 +49,33 @@ fn read_file(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
     std::fs::File::open(path)?.take(MAX_FILE_BYTES).read_to_string(&mut text)?;
     Ok(text)
+}
+
+/// A value that stands in a file which the configuration names. Shown by the file's path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct InFile<T> {
+    path: PathBuf,
+    value: T,
+}
+
+impl<T> InFile<T> {
+    pub(super) fn into_inner(self) -> T {
+        self.value
+    }
+}
+
+impl<T: Value> Value for InFile<T> {
+    fn expected() -> String {
+        format!("null or a file that can be read and has {}", T::expected().trim_start_matches("null or "))
+    }
+
+    fn parse(text: &str, base: &Path) -> Result<Self, Refusal> {
+        let path = resolve(text, base)?;
+        let content = read_file(&path).map_err(|_| Refusal::Malformed)?;
+        Ok(Self { value: T::parse(content.trim(), base)?, path })
+    }
+
+    fn render(&self) -> String {
+        self.path.render()
+    }
 }

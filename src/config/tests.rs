@@ -1,6 +1,7 @@
 //! Configuration by tables: what each source may say, which one wins, and every way to be wrong.
 
 mod documented;
+mod redis;
 mod refused;
 mod values;
 
@@ -109,7 +110,6 @@ fn common_variables_stand_between_the_file_and_our_own() {
 #[test]
 fn variables_of_parts_that_are_not_ours_yet_are_left_alone() {
     let place = Place::new()
-        .env("REDIS_URL", "redis://elsewhere")
         .env("CACHE_ENABLED", "perhaps")
         .env("CIFRA_API_KEY", "x")
         .env("DATABASE_URL", "")

@@ -21,6 +21,9 @@ const FILES: &str = "cifra_files_created_total";
 const FILE_BYTES: &str = "cifra_files_created_bytes_total";
 const WATCHERS: &str = "cifra_upload_watchers";
 const CONNECTIONS: &str = "cifra_http_connections";
+const REDIS_COMMANDS: &str = "cifra_redis_commands_total";
+const REDIS_SECONDS: &str = "cifra_redis_command_duration_seconds";
+const REDIS_WORKS: &str = "cifra_redis_works";
 const SWEPT: &str = "cifra_sweeper_actions_total";
 
 /// From a chunk journalled in half a millisecond to a finalize of a minute.
@@ -85,6 +88,9 @@ fn describe() {
     describe_counter!(FILES, "Files that came in one request");
     describe_counter!(FILE_BYTES, Unit::Bytes, "Bytes of files that came in one request");
     describe_gauge!(WATCHERS, "Requests that watch an upload now");
+    describe_counter!(REDIS_COMMANDS, "Commands to Redis by outcome: done, failed, skipped (it was away)");
+    describe_histogram!(REDIS_SECONDS, Unit::Seconds, "From a command to Redis to its answer");
+    describe_gauge!(REDIS_WORKS, "1 while Redis is used, 0 while it is away");
     describe_counter!(SWEPT, "What the sweeper did, by action");
 }
 
@@ -146,6 +152,21 @@ pub fn finalize_stage(stage: &'static str, elapsed: Duration) {
 /// Requests that watch an upload: `delta` more, or less.
 pub fn upload_watchers(delta: i32) {
     gauge!(WATCHERS).increment(f64::from(delta));
+}
+
+/// A command to Redis was `done`, has `failed`, or was `skipped`.
+pub fn redis_command(outcome: &'static str) {
+    counter!(REDIS_COMMANDS, "outcome" => outcome).increment(1);
+}
+
+/// Redis answered a command.
+pub fn redis_answered(elapsed: Duration) {
+    histogram!(REDIS_SECONDS).record(elapsed);
+}
+
+/// Whether Redis is used.
+pub fn redis_works(works: bool) {
+    gauge!(REDIS_WORKS).set(f64::from(u8::from(works)));
 }
 
 /// The sweeper did `count` times `action`.

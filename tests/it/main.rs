@@ -45,6 +45,7 @@ mod quota;
 mod races;
 mod rates;
 mod readme;
+mod redis;
 mod resources_away;
 mod round_trip;
 mod routes;

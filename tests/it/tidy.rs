@@ -19,6 +19,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("blob", 3),
     ("session", 3),
     ("db", 2),
+    ("redis", 2),
     ("config", 1),
     ("telemetry", 1),
     ("client", 1),
@@ -28,7 +29,7 @@ const FLOORS: &[(&str, u8)] = &[
 /// Edges on one floor, and those that are forbidden although they go down.
 const SIDEWAYS: &[(&str, &str)] =
     &[("upload", "files"), ("telemetry", "config"), ("ops", "upload"), ("ops", "files")];
-const HTTP_NAMES_SERVICES_ONLY: &[&str] = &["blob", "session", "db"];
+const HTTP_NAMES_SERVICES_ONLY: &[&str] = &["blob", "session", "db", "redis"];
 
 fn floor(module: &str) -> Option<u8> {
     FLOORS.iter().find(|(name, _)| *name == module).map(|(_, floor)| *floor)

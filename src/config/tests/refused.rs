@@ -10,7 +10,7 @@ server:
   listen: localhost:8080
   lisen: 127.0.0.1:1
   cors: everybody
-redis: { url: null }
+thumbnails: { eager: true }
 file_upload:
   chunk_size: 8 megs
   chunk_size: 8MiB
@@ -20,21 +20,21 @@ log: [text]
     )
     .env("CIFRA__DATABASE__MAX_CONNECTIONS", "many")
     .env("CIFRA__DATABASE__MAX_CONECTIONS", "1")
-    .env("CIFRA__REDIS__URL", "redis://localhost")
+    .env("CIFRA__CACHE__L1__TTL", "5m")
     .flag("auth.mode", "tokens")
     .flag("auth.moda", "open");
     let expected = [
         r#"cifra.yaml:2:3: server.listen: found "localhost:8080", expected an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080"#,
         "cifra.yaml:3:3: server.lisen: unknown key; did you mean server.listen?",
         "cifra.yaml:4:3: server.cors: found a plain value, expected a map of keys",
-        "cifra.yaml:5:1: redis: this part of cifra is not built yet in this version; remove the key",
+        "cifra.yaml:5:1: thumbnails: this part of cifra is not built yet in this version; remove the key",
         r#"cifra.yaml:7:3: file_upload.chunk_size: found "8 megs", expected a size such as 64KiB, 8MiB, 10MB or a whole number of bytes (below 16 EiB)"#,
         "cifra.yaml:8:3: file_upload.chunk_size: the key stands here a second time",
         r#"cifra.yaml:9:14: file_upload.storage.backend: "s3" is not available in this version, expected local"#,
         "cifra.yaml:10:1: log: found a list, expected a map of keys",
         "environment variable CIFRA__DATABASE__MAX_CONECTIONS: database.max_conections: unknown key; did you mean CIFRA__DATABASE__MAX_CONNECTIONS?",
         r#"environment variable CIFRA__DATABASE__MAX_CONNECTIONS: database.max_connections: found "many", expected a whole number from 0 to 4294967295"#,
-        "environment variable CIFRA__REDIS__URL: redis.url: this part of cifra is not built yet in this version; remove the key",
+        "environment variable CIFRA__CACHE__L1__TTL: cache.l1.ttl: this part of cifra is not built yet in this version; remove the key",
         r#"command line: auth.mode: found "tokens", expected open or keys"#,
         "command line: auth.moda: unknown key; did you mean auth.mode?",
     ];
@@ -55,8 +55,6 @@ fn keys_of_parts_not_built_yet_are_refused_as_such() {
         text + " 1\n"
     };
     for path in [
-        "redis.url",
-        "sessions.backend",
         "thumbnails.eager",
         "cache.l1.ttl",
         "entities.Contact.table",
@@ -72,7 +70,7 @@ fn keys_of_parts_not_built_yet_are_refused_as_such() {
         let faults = Place::new().env(variable.leak(), "1").try_load().unwrap_err();
         assert_eq!(faults.iter().next().unwrap().problem, Problem::KeyNotBuilt, "{path}");
     }
-    let faults = Place::with_file("rediss: { url: x }").try_load().unwrap_err();
+    let faults = Place::with_file("sesame: { url: x }").try_load().unwrap_err();
     assert_eq!(faults.iter().next().unwrap().problem, Problem::UnknownKey { suggestion: None });
 }
 

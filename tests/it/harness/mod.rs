@@ -16,6 +16,7 @@ pub(crate) mod nginx;
 pub(crate) mod postgres;
 pub(crate) mod process;
 mod raw;
+pub(crate) mod redis;
 pub(crate) mod relay;
 mod stack;
 mod uploads;
