@@ -94,16 +94,18 @@ impl App {
         })?;
         // What one process owns is locked before it is looked at: the store, and the file of a SQLite database.
         let name = config.file_upload.storage.name.as_str();
-        let store = Arc::new(open_store(config).await?);
+        let opened = open_store(config, &tasks).await?;
         let lock = lock_database(&config.database.url).await?;
         let db = Db::connect(&config.database.url, &db_options(config), &db_tasks).await?;
         for step in db.migrate().await? {
             tracing::info!(number = step.number, "applied migration {} ({})", step.number, step.name);
         }
-        check_identity(&db, &store, name, clock.as_ref()).await?;
+        check_identity(&db, &opened, name, clock.as_ref()).await?;
         check_all_configured(&db, name).await?;
-        remove_strays(&db, &store, name).await?;
-        settle_unrevealed(&db, &store).await?;
+        if let Some(local) = &opened.local {
+            remove_strays(&db, local, name).await?;
+            settle_unrevealed(&db, local).await?;
+        }
 
         let auth = AuthService::new(db.clone(), Arc::clone(&clock), tasks.clone(), config);
         auth.prepare(config).await?;
@@ -114,9 +116,9 @@ impl App {
             // of who is gone run out.
             sessions.break_finish_claims(clock.now()).await?;
         }
-        let parts: Arc<dyn PartStore> = Arc::clone(&store) as _;
-        let blobs: HashMap<String, Arc<dyn BlobStore>> =
-            HashMap::from([(name.to_owned(), Arc::clone(&store) as _)]);
+        let parts: Arc<dyn PartStore> = opened.parts;
+        let store: Arc<dyn BlobStore> = Arc::clone(&parts) as _;
+        let blobs = HashMap::from([(name.to_owned(), Arc::clone(&store))]);
         let quota = Quota::new(db.clone(), &config.limits);
         let files = Arc::new(FileService::new(db.clone(), blobs, quota, Arc::clone(&clock), tasks.clone()));
         recount(&files, &tasks);

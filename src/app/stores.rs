@@ -1,16 +1,47 @@
 //! Opening the stores: each with the identity that the database knows it by, and without what a process that was
 //! killed left in it. Called by `App::build`, before anything is served.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::broken;
 use crate::base::{Clock, Result};
-use crate::blob::BlobStore;
 use crate::blob::local::{LocalOptions, LocalStore};
-use crate::config::Config;
+use crate::blob::object::{ObjectOptions, ObjectStore, PartBudget};
+use crate::blob::{BlobStore, PartStore};
+use crate::config::{Backend, Config};
 use crate::db::{Db, Urgency, files, stores, uploads};
+use crate::telemetry::Tasks;
 
-pub(super) async fn open_store(config: &Config) -> Result<LocalStore> {
+/// A store that was opened.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) parts: Arc<dyn PartStore>,
+    /// The same, if it is a folder of this machine.
+    pub(super) local: Option<Arc<LocalStore>>,
+}
+
+pub(super) async fn open_store(config: &Config, tasks: &Tasks) -> Result<Opened> {
+    if config.file_upload.storage.backend == Backend::Local {
+        let store = Arc::new(open_local(config).await?);
+        return Ok(Opened { parts: Arc::clone(&store) as _, local: Some(store) });
+    }
+    let budget = PartBudget::new(config.file_upload.parts_in_flight.bytes());
+    let store = open_object(config, budget, tasks)?;
+    Ok(Opened { parts: Arc::new(store), local: None })
+}
+
+fn open_object(config: &Config, budget: PartBudget, tasks: &Tasks) -> Result<ObjectStore> {
+    let options = |prefix: &str| ObjectOptions { prefix: prefix.to_owned(), budget, tasks: tasks.clone() };
+    let opened = match config.file_upload.storage.backend {
+        Backend::Local => unreachable!("INVARIANT: a folder is opened by `open_local`"),
+        Backend::Memory => ObjectStore::memory(options("")),
+    };
+    opened.map_err(|error| broken(format!("the store cannot be opened: {error}")).caused_by(error))
+}
+
+async fn open_local(config: &Config) -> Result<LocalStore> {
     let root = config.file_upload.storage.local.root.clone();
     let shown = root.display().to_string();
     let options = LocalOptions {
@@ -25,7 +56,8 @@ pub(super) async fn open_store(config: &Config) -> Result<LocalStore> {
 
 /// The folder and the database must know each other: an unmounted volume looks like an empty folder, and
 /// another service's folder like one of ours.
-pub(super) async fn check_identity(db: &Db, store: &LocalStore, name: &str, clock: &dyn Clock) -> Result<()> {
+pub(super) async fn check_identity(db: &Db, opened: &Opened, name: &str, clock: &dyn Clock) -> Result<()> {
+    let store = &opened.parts;
     let owned = name.to_owned();
     let remembered = db.read(move |c| Box::pin(async move { stores::get(c, &owned).await })).await?;
     let remembered = remembered.map(|row| row.store_id);
@@ -44,7 +76,7 @@ pub(super) async fn check_identity(db: &Db, store: &LocalStore, name: &str, cloc
                  is a volume not mounted? set file_upload.storage.local.root to the right folder"
             )));
         }
-        (None, Some(found)) if !store.is_empty().await? || !store.strays().await?.is_empty() => {
+        (None, Some(found)) if !is_unused(opened).await? => {
             return Err(broken(format!(
                 "the folder of store `{name}` has files of another database (its store_id is {found}); \
                  set database.url to that one, or file_upload.storage.local.root to an empty folder"
@@ -55,13 +87,31 @@ pub(super) async fn check_identity(db: &Db, store: &LocalStore, name: &str, cloc
     }
     let (candidate, owned, now) =
         (found.or(remembered).unwrap_or_else(Uuid::new_v4), name.to_owned(), clock.now());
+    let backend = store.name();
     let id = db
         .write_durable(Urgency::Normal, move |c| {
             let name = owned.clone();
-            Box::pin(async move { stores::remember(c, &name, candidate, "local", now).await })
+            Box::pin(async move { stores::remember(c, &name, candidate, backend, now).await })
         })
         .await?;
-    Ok(store.set_store_id(id).await?)
+    let agreed = store.set_store_id(id).await?;
+    if agreed != id {
+        return Err(broken(format!(
+            "the store `{name}` was taken by another database at this moment (its store_id is {agreed})"
+        )));
+    }
+    Ok(())
+}
+
+/// Whether nothing is in the store, nor staged in its folder.
+async fn is_unused(opened: &Opened) -> Result<bool> {
+    if !opened.parts.is_empty().await? {
+        return Ok(false);
+    }
+    match &opened.local {
+        Some(local) => Ok(local.strays().await?.is_empty()),
+        None => Ok(true),
+    }
 }
 
 async fn is_referenced(db: &Db, name: &str) -> Result<bool> {

@@ -25,8 +25,12 @@ pub enum BlobErrorKind {
     BodyTimedOut,
     /// More bytes came than belong there.
     BodyTooLong,
-    /// Fewer bytes are staged than the blob should have.
+    /// Fewer bytes are staged than the blob should have, or others.
     Incomplete,
+    /// The store has given the upload up: its parts are not there any more.
+    Gone,
+    /// No room in memory for the bytes, for too long; nothing of them was read.
+    Busy,
     /// No room left.
     Full,
     /// Away for the moment.
@@ -97,6 +101,12 @@ impl From<BlobError> for Error {
             BlobErrorKind::BodyTooLong => (Code::ChunkSizeMismatch, "the body is longer than it should be"),
             BlobErrorKind::Full => {
                 (Code::StorageFull, "the store has no room left; nothing of this request was kept")
+            }
+            BlobErrorKind::Busy => {
+                (Code::Overloaded, "too many bytes are on their way to the store; send the request again")
+            }
+            BlobErrorKind::Gone => {
+                (Code::UploadGone, "the store has dropped the parts of this upload; begin a new one")
             }
             BlobErrorKind::Unavailable => (Code::Unavailable, "the store is away"),
             BlobErrorKind::Incomplete | BlobErrorKind::Internal => (Code::Internal, "the store failed"),

@@ -6,11 +6,14 @@
 
 mod error;
 pub mod local;
+pub mod object;
 
 use std::fmt;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, stream};
+use uuid::Uuid;
 
 pub use self::error::{BlobError, BlobErrorKind, BlobResult};
 pub use crate::base::{BlobKey, PartsId};
@@ -99,6 +102,17 @@ pub struct PartTag {
     pub synced: bool,
 }
 
+/// A blob in the making, as its store knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    /// What it is to become.
+    pub key: BlobKey,
+    /// The store's name for it.
+    pub parts: PartsId,
+    /// When it was begun.
+    pub begun: Timestamp,
+}
+
 /// Blobs under keys.
 #[async_trait]
 pub trait BlobStore: Send + Sync + fmt::Debug {
@@ -149,6 +163,27 @@ pub trait BlobStore: Send + Sync + fmt::Debug {
     /// How many bytes it will still take before its reserve is touched, with those that it has set aside for blobs
     /// in the making; `None` if it knows no bound.
     async fn available(&self) -> BlobResult<Option<u64>>;
+
+    /// Which store it says it is; `None` if it has never been used.
+    ///
+    /// # Errors
+    /// [`BlobErrorKind::Internal`] if what it says cannot be read.
+    async fn store_id(&self) -> BlobResult<Option<Uuid>>;
+
+    /// Says which store it is, at its first use. The first writer wins: answers what the store is called from now on,
+    /// which is `id` only if nobody else was earlier.
+    async fn set_store_id(&self, id: Uuid) -> BlobResult<Uuid>;
+
+    /// Whether no blob is in it.
+    async fn is_empty(&self) -> BlobResult<bool> {
+        Ok(self.list("").await?.next().await.transpose()?.is_none())
+    }
+
+    /// Whether it answers, and is still the one that was opened; quick, and cheap enough for every few seconds.
+    ///
+    /// # Errors
+    /// Why not.
+    async fn probe(&self) -> BlobResult<()>;
 }
 
 /// Blobs put together from parts that come in any order, on any connection.
@@ -170,8 +205,9 @@ pub trait PartStore: BlobStore {
     ///
     /// # Errors
     /// [`BlobErrorKind::BodyTooLong`], and nothing behind the span was touched; [`BlobErrorKind::Full`], if
-    /// possible before the body is read; `Body…` kinds as the body says; [`BlobErrorKind::Internal`] once the
-    /// blob is complete, or the store has lost bytes of it.
+    /// possible before the body is read; `Body…` kinds as the body says; [`BlobErrorKind::Busy`] before the body is
+    /// read, if there is no room for it in memory; [`BlobErrorKind::Gone`] if the store has given the upload up;
+    /// [`BlobErrorKind::Internal`] once the blob is complete, or the store has lost bytes of it.
     async fn write(
         &self,
         key: &BlobKey,
@@ -194,8 +230,10 @@ pub trait PartStore: BlobStore {
     /// on belong to no part (of a body that was cut) and are dropped. It goes on when the caller is dropped.
     ///
     /// # Errors
-    /// [`BlobErrorKind::Incomplete`] if the staged bytes are fewer than `size`, [`BlobErrorKind::Internal`] while
-    /// somebody writes, or for good once the store has lost bytes; then nothing has changed.
+    /// [`BlobErrorKind::Incomplete`] if the staged bytes are fewer than `size`, or not those of `tags`
+    /// ([`PartStore::differing`] says which); [`BlobErrorKind::Gone`] if the store has given the upload up;
+    /// [`BlobErrorKind::Internal`] while somebody writes, or for good once the store has lost bytes; then nothing has
+    /// changed. After [`BlobErrorKind::Unavailable`] it may be done: repeat it.
     async fn complete(
         &self,
         key: &BlobKey,
@@ -203,6 +241,20 @@ pub trait PartStore: BlobStore {
         size: u64,
         tags: &[PartTag],
     ) -> BlobResult<BlobMeta>;
+
+    /// Which parts the store has not as `tags` (one for each part, in order) say; `None` if it cannot tell: then what
+    /// is staged is to be read.
+    async fn differing(
+        &self,
+        key: &BlobKey,
+        parts: &PartsId,
+        tags: &[PartTag],
+    ) -> BlobResult<Option<Vec<ChunkIndex>>>;
+
+    /// All blobs in the making, in no particular order; none where the store does not list them.
+    async fn unfinished(&self) -> BlobResult<BoxStream<'static, BlobResult<Unfinished>>> {
+        Ok(stream::empty().boxed())
+    }
 
     /// Removes everything begun under `parts`, and `key` itself if it was completed. Fine if nothing is there.
     async fn abandon(&self, key: &BlobKey, parts: &PartsId) -> BlobResult<()>;

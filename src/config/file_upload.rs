@@ -31,6 +31,8 @@ pub struct FileUpload {
     pub checksum: ChecksumPolicy,
     /// Chunks without a declared digest are refused.
     pub require_chunk_checksum: bool,
+    /// Room for parts on their way to an object store, of all requests; a tenant holds at most half, a part a quarter.
+    pub parts_in_flight: ByteSize,
     /// Where the bytes go.
     pub storage: Storage,
 }
@@ -58,6 +60,8 @@ pub struct LocalStorage {
 pub enum Backend {
     /// A folder on this machine.
     Local,
+    /// The memory of this process, for tests.
+    Memory,
 }
 
 /// When the bytes and receipts of an upload are forced to the disk.
@@ -88,6 +92,8 @@ pub struct StoreName(String);
 
 /// Files are cut into at most a million chunks of at most a gibibyte.
 const MAX_FILE_BYTES: u64 = 1_000_000 << 30;
+/// A quarter of it is the largest part, and S3 takes none under 5 MiB but the last.
+const PARTS_IN_FLIGHT_MIN: u64 = 20 << 20;
 
 impl FileUpload {
     pub(super) fn read(from: &mut Reader<'_>, data_dir: &Path) -> Self {
@@ -122,6 +128,11 @@ impl FileUpload {
                 "false",
                 "true = refuse chunks without a digest",
             ),
+            parts_in_flight: from.take(
+                "parts_in_flight",
+                "256MiB",
+                "memory for parts on their way to an object store; a part has at most a quarter",
+            ),
             storage: from.section("storage", |from| Storage::read(from, data_dir)),
         };
         read.check(from);
@@ -139,6 +150,11 @@ impl FileUpload {
             (64 << 10..=1 << 30).contains(&self.chunk_size.bytes()),
             "64KiB to 1GiB",
         );
+        from.check(
+            &["file_upload.parts_in_flight"],
+            self.parts_in_flight.bytes() >= PARTS_IN_FLIGHT_MIN,
+            "at least 20MiB",
+        );
         from.check(&["file_upload.session_idle_ttl"], !self.session_idle_ttl.is_zero(), "more than zero");
         from.check(
             &["file_upload.session_max_age", "file_upload.session_idle_ttl"],
@@ -153,6 +169,7 @@ impl Storage {
         let backend = from.take("backend", "local", "where bytes are kept");
         let backend_name = match backend {
             Backend::Local => "local",
+            Backend::Memory => "memory",
         };
         Self {
             backend,
@@ -169,8 +186,8 @@ impl Storage {
 }
 
 impl Choice for Backend {
-    const ALL: &'static [(&'static str, Self)] = &[("local", Self::Local)];
-    const NOT_BUILT: &'static [&'static str] = &["s3", "azure", "gcs", "memory"];
+    const ALL: &'static [(&'static str, Self)] = &[("local", Self::Local), ("memory", Self::Memory)];
+    const NOT_BUILT: &'static [&'static str] = &["s3", "azure", "gcs"];
 }
 
 impl Choice for Durability {

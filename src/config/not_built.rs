@@ -4,12 +4,10 @@
 
 /// Keys, each with everything below it.
 const NOT_BUILT: &[&str] = &[
-    "file_upload.parts_in_flight",
     "file_upload.other_stores",
     "file_upload.storage.s3",
     "file_upload.storage.azure",
     "file_upload.storage.gcs",
-    "file_upload.storage.memory",
     "files",
     "thumbnails",
     "cache",

@@ -61,7 +61,7 @@ impl Ops {
     /// Asks every part, each within two seconds.
     pub async fn ready(&self) -> Vec<Check> {
         let database = tokio::time::timeout(ANSWER_WAIT_MAX, self.writes());
-        let store = tokio::time::timeout(ANSWER_WAIT_MAX, self.store.available());
+        let store = tokio::time::timeout(ANSWER_WAIT_MAX, self.store.probe());
         let (database, store) = tokio::join!(database, store);
         vec![
             check("database", database),

@@ -24,6 +24,7 @@ const CONNECTIONS: &str = "cifra_http_connections";
 const REDIS_COMMANDS: &str = "cifra_redis_commands_total";
 const REDIS_SECONDS: &str = "cifra_redis_command_duration_seconds";
 const REDIS_WORKS: &str = "cifra_redis_works";
+const PARTS_IN_FLIGHT: &str = "cifra_parts_in_flight_bytes";
 const SWEPT: &str = "cifra_sweeper_actions_total";
 
 /// From a chunk journalled in half a millisecond to a finalize of a minute.
@@ -91,6 +92,7 @@ fn describe() {
     describe_counter!(REDIS_COMMANDS, "Commands to Redis by outcome: done, failed, skipped (it was away)");
     describe_histogram!(REDIS_SECONDS, Unit::Seconds, "From a command to Redis to its answer");
     describe_gauge!(REDIS_WORKS, "1 while Redis is used, 0 while it is away");
+    describe_gauge!(PARTS_IN_FLIGHT, Unit::Bytes, "Reserved now of file_upload.parts_in_flight");
     describe_counter!(SWEPT, "What the sweeper did, by action");
 }
 
@@ -167,6 +169,12 @@ pub fn redis_answered(elapsed: Duration) {
 /// Whether Redis is used.
 pub fn redis_works(works: bool) {
     gauge!(REDIS_WORKS).set(f64::from(u8::from(works)));
+}
+
+/// Room for parts that wait to be sent: so many bytes are reserved now.
+pub fn parts_in_flight(reserved: u64) {
+    #[expect(clippy::cast_precision_loss, reason = "below 2^53 bytes it is exact")]
+    gauge!(PARTS_IN_FLIGHT).set(reserved as f64);
 }
 
 /// The sweeper did `count` times `action`.

@@ -71,52 +71,18 @@ fn options(root: &Path, durability: Durability) -> LocalOptions {
     LocalOptions { root: root.to_owned(), durability, min_free: MinFree::Bytes(ByteSize(0)) }
 }
 
-macro_rules! suite {
-    ($suite:ident: $($name:ident)*) => {
-        mod $suite {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $name() {
-                    use cifra::config::Durability;
-                    for durability in [Durability::None, Durability::Finalize, Durability::Chunk] {
-                        let home = super::Home::with(durability).await;
-                        crate::suites::$suite::$name(&home.store).await;
-                        assert_eq!(super::names(&home.path("tmp")), [""; 0], "{durability:?}");
-                    }
-                }
-            )*
+macro_rules! run {
+    ($suite:ident, $name:ident) => {
+        for durability in {
+            use cifra::config::Durability;
+            [Durability::None, Durability::Finalize, Durability::Chunk]
+        } {
+            let home = super::Home::with(durability).await;
+            crate::suites::$suite::$name(&home.store).await;
+            assert_eq!(super::names(&home.path("tmp")), [""; 0], "{durability:?}");
         }
     };
 }
+use run;
 
-suite! { blob_store:
-    what_was_put_is_got
-    a_length_need_not_be_announced
-    ranges_are_exact
-    what_is_missing_is_none
-    an_empty_blob_is_a_blob
-    a_put_replaces_what_was_there
-    a_reader_is_not_disturbed_by_a_put
-    a_failed_put_changes_nothing
-    a_delete_can_be_repeated
-    a_list_has_what_lies_below_its_prefix
-}
-
-suite! { part_store:
-    parts_come_in_any_order_and_again
-    parts_come_at_once
-    a_part_may_be_written_over
-    complete_can_be_repeated
-    complete_may_be_called_at_once
-    fewer_bytes_are_not_completed
-    nothing_becomes_an_empty_blob
-    an_abandoned_upload_leaves_nothing
-    a_completed_upload_can_be_abandoned
-    too_long_a_body_is_refused
-    a_broken_body_says_how
-    a_dropped_write_leaves_the_others_whole
-    a_shorter_body_is_taken
-    staged_bytes_are_read_or_not_to_be_had
-    uploads_do_not_meet
-    the_smallest_parts_allowed_are_taken
-}
+crate::suites::all_suites!(run);

@@ -3,6 +3,7 @@
 
 mod audit;
 mod blob_local;
+mod blob_object;
 mod child;
 mod cli;
 mod cli_db;

@@ -30,7 +30,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use uuid::Uuid;
 
@@ -46,7 +45,7 @@ use super::{
     Blob, BlobError, BlobErrorKind, BlobKey, BlobMeta, BlobResult, BlobStore, Leftovers, Length, PartLimits,
     PartStore, PartTag, PartsId, Span,
 };
-use crate::base::{ByteRange, ByteStream, Timestamp, stream};
+use crate::base::{ByteRange, ByteStream, ChunkIndex, Timestamp, stream};
 use crate::config::{Durability, MinFree};
 use crate::telemetry::failpoint;
 use crate::telemetry::metrics::{ChunkStage, chunk_stage};
@@ -99,29 +98,6 @@ impl LocalStore {
             Ok(Self { shared, files, buffers: Arc::default() })
         })
         .await
-    }
-
-    /// Which store the folder says it is; `None` if it has never been used.
-    ///
-    /// # Errors
-    /// `Internal` if the file `store_id` is damaged.
-    pub async fn store_id(&self) -> BlobResult<Option<Uuid>> {
-        let shared = Arc::clone(&self.shared);
-        off_worker(move || shared.root.store_id()).await
-    }
-
-    /// Says which store the folder is, at its first use.
-    ///
-    /// # Errors
-    /// `Internal` if it is another one already.
-    pub async fn set_store_id(&self, id: Uuid) -> BlobResult<()> {
-        let shared = Arc::clone(&self.shared);
-        off_worker(move || shared.root.set_store_id(id)).await
-    }
-
-    /// Whether no blob is in it.
-    pub async fn is_empty(&self) -> BlobResult<bool> {
-        Ok(self.list("").await?.next().await.transpose()?.is_none())
     }
 
     /// Everything that is staged: what the journal does not know of is to be removed by
@@ -280,6 +256,20 @@ impl BlobStore for LocalStore {
         })
         .map(Some)
     }
+
+    async fn store_id(&self) -> BlobResult<Option<Uuid>> {
+        let shared = Arc::clone(&self.shared);
+        off_worker(move || shared.root.store_id()).await
+    }
+
+    async fn set_store_id(&self, id: Uuid) -> BlobResult<Uuid> {
+        let shared = Arc::clone(&self.shared);
+        off_worker(move || shared.root.set_store_id(id)).await
+    }
+
+    async fn probe(&self) -> BlobResult<()> {
+        self.available().await.map(drop)
+    }
 }
 
 #[async_trait]
@@ -357,6 +347,15 @@ impl PartStore for LocalStore {
             finish::complete(&shared, &files, &staging, &key, size)
         })
         .await
+    }
+
+    async fn differing(
+        &self,
+        _key: &BlobKey,
+        _parts: &PartsId,
+        _tags: &[PartTag],
+    ) -> BlobResult<Option<Vec<ChunkIndex>>> {
+        Ok(None)
     }
 
     async fn abandon(&self, key: &BlobKey, parts: &PartsId) -> BlobResult<()> {

@@ -227,22 +227,22 @@ impl Root {
         Ok(Some(id))
     }
 
-    /// Says which store this folder is from now on. Lasts, whatever the durability.
-    pub(super) fn set_store_id(&self, id: Uuid) -> BlobResult<()> {
+    /// Says which store this folder is from now on, unless somebody did. Lasts, whatever the durability.
+    pub(super) fn set_store_id(&self, id: Uuid) -> BlobResult<Uuid> {
+        // No other process has the folder; of two callers in this one the first wins.
+        static NAMING: Mutex<()> = Mutex::new(());
+        let _turn = NAMING.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.path.join("store_id");
-        match self.store_id()? {
-            Some(present) if present == id => return Ok(()),
-            Some(present) => {
-                return Err(wrong(format!("`{}` is the store {present}, not {id}", self.path.display())));
-            }
-            None => {}
+        if let Some(present) = self.store_id()? {
+            return Ok(present);
         }
         let (mut file, temporary) = self.temporary_file()?;
         file.write_all(format!("{id}\n").as_bytes())
             .and_then(|()| file.sync_all())
             .and_then(|()| fs::rename(temporary.path(), &path))
             .map_err(|error| at("writing", &path, error))?;
-        flush_folder(&self.path)
+        flush_folder(&self.path)?;
+        Ok(id)
     }
 }
 

@@ -30,7 +30,7 @@ log: [text]
         "cifra.yaml:5:1: thumbnails: this part of cifra is not built yet in this version; remove the key",
         r#"cifra.yaml:7:3: file_upload.chunk_size: found "8 megs", expected a size such as 64KiB, 8MiB, 10MB or a whole number of bytes (below 16 EiB)"#,
         "cifra.yaml:8:3: file_upload.chunk_size: the key stands here a second time",
-        r#"cifra.yaml:9:14: file_upload.storage.backend: "s3" is not available in this version, expected local"#,
+        r#"cifra.yaml:9:14: file_upload.storage.backend: "s3" is not available in this version, expected local or memory"#,
         "cifra.yaml:10:1: log: found a list, expected a map of keys",
         "environment variable CIFRA__DATABASE__MAX_CONECTIONS: database.max_conections: unknown key; did you mean CIFRA__DATABASE__MAX_CONNECTIONS?",
         r#"environment variable CIFRA__DATABASE__MAX_CONNECTIONS: database.max_connections: found "many", expected a whole number from 0 to 4294967295"#,
@@ -58,7 +58,6 @@ fn keys_of_parts_not_built_yet_are_refused_as_such() {
         "thumbnails.eager",
         "cache.l1.ttl",
         "entities.Contact.table",
-        "file_upload.parts_in_flight",
         "file_upload.other_stores",
         "file_upload.storage.s3.bucket",
         "file_upload.storage.azure.account",
@@ -80,7 +79,6 @@ fn values_of_parts_not_built_yet_are_refused_as_such() {
         ("file_upload.storage.backend", "s3"),
         ("file_upload.storage.backend", "azure"),
         ("file_upload.storage.backend", "gcs"),
-        ("file_upload.storage.backend", "memory"),
     ] {
         let faults = Place::new().flag(key, value).try_load().unwrap_err();
         let fault = faults.iter().next().unwrap();

@@ -28,9 +28,8 @@ async fn a_store_remembers_its_id() {
     let home = Home::new().await;
     assert_eq!(home.store.store_id().await.unwrap(), None);
     let id = Uuid::new_v4();
-    home.store.set_store_id(id).await.unwrap();
-    home.store.set_store_id(id).await.unwrap();
-    assert!(home.store.set_store_id(Uuid::new_v4()).await.is_err());
+    assert_eq!(home.store.set_store_id(id).await.unwrap(), id);
+    assert_eq!(home.store.set_store_id(Uuid::new_v4()).await.unwrap(), id, "the first one wins");
     let home = home.restart(Durability::Finalize).await;
     assert_eq!(home.store.store_id().await.unwrap(), Some(id));
 

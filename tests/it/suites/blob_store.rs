@@ -2,8 +2,9 @@
 
 use cifra::base::ByteRange;
 use cifra::base::stream::{self, StreamError};
-use cifra::blob::{BlobErrorKind, BlobStore};
+use cifra::blob::{BlobErrorKind, BlobStore, Length};
 use futures_util::TryStreamExt;
+use uuid::Uuid;
 
 use super::{body, broken_body, bytes, endless_body, key, read};
 
@@ -129,4 +130,34 @@ pub(crate) async fn a_list_has_what_lies_below_its_prefix(store: &dyn BlobStore)
         assert_eq!(keys, below, "{prefix}");
     }
     assert!(store.list("../list").await.is_err());
+}
+
+pub(crate) async fn a_store_is_named_once(store: &dyn BlobStore) {
+    assert_eq!(store.store_id().await.unwrap(), None);
+    assert!(store.is_empty().await.unwrap());
+    let (first, second) =
+        tokio::join!(store.set_store_id(Uuid::new_v4()), store.set_store_id(Uuid::new_v4()));
+    let id = store.store_id().await.unwrap();
+    assert!(id.is_some());
+    assert_eq!(id, Some(first.unwrap()), "both are told the same");
+    assert_eq!(id, Some(second.unwrap()));
+    assert_eq!(store.set_store_id(Uuid::new_v4()).await.unwrap(), id.unwrap());
+    assert!(store.is_empty().await.unwrap(), "the name is no blob");
+    store.probe().await.unwrap();
+}
+
+pub(crate) async fn what_is_staged_is_there_when_it_is_revealed(store: &dyn BlobStore) {
+    let content = bytes(700_000, 11);
+    for (name, length) in [("exactly", Length::Exactly(700_000)), ("at-most", Length::AtMost(800_000))] {
+        let key = key(&format!("staged/{name}/1"));
+        assert_eq!(store.stage(&key, body(&content, 9_000), length).await.unwrap(), 700_000);
+        store.keep(std::slice::from_ref(&key)).await.unwrap();
+        for _ in 0..2 {
+            store.reveal(std::slice::from_ref(&key)).await.unwrap();
+        }
+        assert!(read(store.get(&key, None).await.unwrap().unwrap().bytes).await.unwrap() == content);
+    }
+    let too_long = store.stage(&key("staged/long/1"), body(&content, 9_000), Length::AtMost(699_999)).await;
+    assert_eq!(too_long.unwrap_err().kind(), BlobErrorKind::BodyTooLong);
+    assert_eq!(store.head(&key("staged/long/1")).await.unwrap(), None);
 }

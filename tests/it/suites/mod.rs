@@ -9,6 +9,59 @@ use cifra::base::stream::StreamError;
 use cifra::blob::BlobKey;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
+/// Runs every function of both suites as a test of its own: `run!(suite, name)` is what the backend does with it.
+macro_rules! all_suites {
+    ($run:ident) => {
+        crate::suites::cases! { $run blob_store:
+            what_was_put_is_got
+            a_length_need_not_be_announced
+            ranges_are_exact
+            what_is_missing_is_none
+            an_empty_blob_is_a_blob
+            a_put_replaces_what_was_there
+            a_reader_is_not_disturbed_by_a_put
+            a_failed_put_changes_nothing
+            a_delete_can_be_repeated
+            a_list_has_what_lies_below_its_prefix
+            a_store_is_named_once
+            what_is_staged_is_there_when_it_is_revealed
+        }
+        crate::suites::cases! { $run part_store:
+            parts_come_in_any_order_and_again
+            parts_come_at_once
+            a_part_may_be_written_over
+            complete_can_be_repeated
+            complete_may_be_called_at_once
+            fewer_bytes_are_not_completed
+            nothing_becomes_an_empty_blob
+            an_abandoned_upload_leaves_nothing
+            a_completed_upload_can_be_abandoned
+            too_long_a_body_is_refused
+            a_broken_body_says_how
+            a_dropped_write_leaves_the_others_whole
+            a_shorter_body_is_taken
+            staged_bytes_are_read_or_not_to_be_had
+            uploads_do_not_meet
+            the_smallest_parts_allowed_are_taken
+        }
+    };
+}
+
+macro_rules! cases {
+    ($run:ident $suite:ident: $($name:ident)*) => {
+        mod $suite {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    super::$run!($suite, $name);
+                }
+            )*
+        }
+    };
+}
+
+pub(crate) use {all_suites, cases};
+
 /// A key of ours.
 pub(crate) fn key(text: &str) -> BlobKey {
     BlobKey::parse(text).unwrap()
