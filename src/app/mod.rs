@@ -5,9 +5,9 @@
 //! connections, requests finish, tasks finish, the database closes.
 
 mod accounts;
+mod identity;
 mod stores;
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::future::Future;
 use std::path::PathBuf;
@@ -19,7 +19,6 @@ use uuid::Uuid;
 use crate::auth::AuthService;
 use crate::base::{Clock, Code, Error, Result};
 use crate::blob::local::lock::{self, NotLocked};
-use crate::blob::{BlobStore, PartStore};
 use crate::config::{self, Config, DatabaseUrl, Durability};
 use crate::db::{Db, DbOptions, Synchronous};
 use crate::files::{FileService, Quota};
@@ -30,7 +29,7 @@ use crate::telemetry::{Tasks, heap, metrics};
 use crate::upload::{Rules, Sweeper, UploadService};
 
 pub use self::accounts::{Accounts, migrate};
-use self::stores::{check_all_configured, check_identity, open_store, remove_strays, settle_unrevealed};
+use self::stores::OpenedStores;
 
 /// How often the sweeper comes by.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
@@ -92,39 +91,41 @@ impl App {
                 "the data folder {folder} cannot be made: {error}; set server.data_dir to one that can"
             ))
         })?;
-        // What one process owns is locked before it is looked at: the store, and the file of a SQLite database.
-        let name = config.file_upload.storage.name.as_str();
-        let opened = open_store(config, &tasks).await?;
+        // What one process owns is locked before it is looked at: the stores, and the file of a SQLite database.
+        let opened = OpenedStores::open(&config.file_upload, &tasks).await?;
         let lock = lock_database(&config.database.url).await?;
         let db = Db::connect(&config.database.url, &db_options(config), &db_tasks).await?;
         for step in db.migrate().await? {
             tracing::info!(number = step.number, "applied migration {} ({})", step.number, step.name);
         }
-        check_identity(&db, &opened, name, clock.as_ref()).await?;
-        check_all_configured(&db, name).await?;
-        if let Some(local) = &opened.local {
-            remove_strays(&db, local, name).await?;
-            settle_unrevealed(&db, local).await?;
-        }
+        opened.check(&db, clock.as_ref()).await?;
+        opened.clear(&db).await?;
+        let stores = opened.into_stores();
 
         let auth = AuthService::new(db.clone(), Arc::clone(&clock), tasks.clone(), config);
         auth.prepare(config).await?;
         let auth = Arc::new(auth);
-        let sessions = Sessions::new(db.clone(), name, boot_id());
+        let sessions = Sessions::new(db.clone(), boot_id());
         if let Db::Sqlite(_) = db {
             // This process is the only one: whoever held a claim is gone. On PostgreSQL others hold theirs, and those
             // of who is gone run out.
-            sessions.break_finish_claims(clock.now()).await?;
+            for (store, _) in stores.iter() {
+                sessions.break_finish_claims(store, clock.now()).await?;
+            }
         }
-        let parts: Arc<dyn PartStore> = opened.parts;
-        let store: Arc<dyn BlobStore> = Arc::clone(&parts) as _;
-        let blobs = HashMap::from([(name.to_owned(), Arc::clone(&store))]);
         let quota = Quota::new(db.clone(), &config.limits);
-        let files = Arc::new(FileService::new(db.clone(), blobs, quota, Arc::clone(&clock), tasks.clone()));
+        let files =
+            Arc::new(FileService::new(db.clone(), stores.clone(), quota, Arc::clone(&clock), tasks.clone()));
         recount(&files, &tasks);
         let rules = Rules::from(&config.file_upload);
-        let uploads =
-            UploadService::new(sessions, parts, Arc::clone(&files), Arc::clone(&clock), tasks.clone(), rules);
+        let uploads = UploadService::new(
+            sessions,
+            stores.clone(),
+            Arc::clone(&files),
+            Arc::clone(&clock),
+            tasks.clone(),
+            rules,
+        );
         let uploads = Arc::new(uploads);
 
         let idempotency = Idempotency::new(db.clone(), Arc::clone(&clock), tasks.clone());
@@ -135,7 +136,7 @@ impl App {
             limits: config.limits.clone(),
             auth: Arc::clone(&auth),
             idempotency: idempotency.clone(),
-            ops: Ops::new(db.clone(), store, clock),
+            ops: Ops::new(db.clone(), stores, clock),
             tasks: tasks.clone(),
             door: config.server.clone(),
             public_url: config

@@ -7,6 +7,7 @@
 mod error;
 pub mod local;
 pub mod object;
+mod stores;
 
 use std::fmt;
 
@@ -16,6 +17,7 @@ use futures_util::{StreamExt, stream};
 use uuid::Uuid;
 
 pub use self::error::{BlobError, BlobErrorKind, BlobResult};
+pub use self::stores::Stores;
 pub use crate::base::{BlobKey, PartsId};
 use crate::base::{ByteRange, ByteStream, ChunkIndex, Timestamp};
 

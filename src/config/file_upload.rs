@@ -1,12 +1,14 @@
 //! `file_upload`: what uploads may be, how safe they are kept, and the store for their bytes.
 //! Called by `Config::read`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
+use super::fault::Problem;
 use super::reader::Reader;
 use super::size::{ByteSize, MinFree};
-use super::value::{Choice, Refusal, Value};
+use super::storage::Storage;
+use super::value::Choice;
 
 /// Section `file_upload`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,35 +35,10 @@ pub struct FileUpload {
     pub require_chunk_checksum: bool,
     /// Room for parts on their way to an object store, of all requests; a tenant holds at most half, a part a quarter.
     pub parts_in_flight: ByteSize,
-    /// Where the bytes go.
+    /// Where the bytes of new files go.
     pub storage: Storage,
-}
-
-/// Section `file_upload.storage`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Storage {
-    /// What rows remember this store by.
-    pub name: StoreName,
-    /// The kind of store.
-    pub backend: Backend,
-    /// Of [`Backend::Local`].
-    pub local: LocalStorage,
-}
-
-/// Section `file_upload.storage.local`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LocalStorage {
-    /// Absolute folder of the blobs; `null` in the file stands for `blobs` in the data folder.
-    pub root: PathBuf,
-}
-
-/// The kind of store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Backend {
-    /// A folder on this machine.
-    Local,
-    /// The memory of this process, for tests.
-    Memory,
+    /// Where bytes went before, by name: those that are there stay readable.
+    pub other_stores: Vec<Storage>,
 }
 
 /// When the bytes and receipts of an upload are forced to the disk.
@@ -86,18 +63,16 @@ pub enum ChecksumPolicy {
     Crc64Nvme,
 }
 
-/// A store's name: 1 to 64 lower-case letters, digits, `-` and `_`, beginning with a letter or digit.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct StoreName(String);
-
 /// Files are cut into at most a million chunks of at most a gibibyte.
 const MAX_FILE_BYTES: u64 = 1_000_000 << 30;
 /// A quarter of it is the largest part, and S3 takes none under 5 MiB but the last.
 const PARTS_IN_FLIGHT_MIN: u64 = 20 << 20;
+/// Whose members are other stores.
+const OTHER_STORES: &str = "file_upload.other_stores";
 
 impl FileUpload {
     pub(super) fn read(from: &mut Reader<'_>, data_dir: &Path) -> Self {
-        let read = Self {
+        let mut read = Self {
             max_file_size: from.take("max_file_size", "5TiB", "larger files are refused"),
             chunk_size: from.take("chunk_size", "8MiB", "when the client has no wish; 64KiB to 1GiB"),
             chunked_above: from.take("chunked_above", "10MB", "`cifra upload` sends larger files by chunks"),
@@ -133,9 +108,17 @@ impl FileUpload {
                 "256MiB",
                 "memory for parts on their way to an object store; a part has at most a quarter",
             ),
-            storage: from.section("storage", |from| Storage::read(from, data_dir)),
+            storage: from.section("storage", |from| Storage::read(from, data_dir, None)),
+            other_stores: Vec::new(),
         };
+        read.other_stores = from.named_sections(
+            "other_stores",
+            "NAME: { backend: …, … } as in storage: files that were kept there before stay readable",
+            &read.storage.name,
+            |from, name| Storage::read(from, data_dir, Some(name)),
+        );
         read.check(from);
+        read.check_stores(from);
         read
     }
 
@@ -162,32 +145,31 @@ impl FileUpload {
             "session_max_age not shorter than session_idle_ttl",
         );
     }
-}
 
-impl Storage {
-    fn read(from: &mut Reader<'_>, data_dir: &Path) -> Self {
-        let backend = from.take("backend", "local", "where bytes are kept");
-        let backend_name = match backend {
-            Backend::Local => "local",
-            Backend::Memory => "memory",
-        };
-        Self {
-            backend,
-            name: from.derived(
-                "name",
-                StoreName(backend_name.to_owned()),
-                "what the database remembers this store by; null = the backend's name",
-            ),
-            local: from.section("local", |from| LocalStorage {
-                root: from.derived("root", data_dir.join("blobs"), "folder; null = blobs in data_dir"),
-            }),
+    /// Each store has a name of its own, and a folder of its own.
+    fn check_stores(&self, from: &mut Reader<'_>) {
+        let path = |store: &Storage| format!("{OTHER_STORES}.{}", store.name.as_str());
+        for store in self.other_stores.iter().filter(|store| store.name == self.storage.name) {
+            let problem = Problem::WrongValue {
+                found: format!("the name of file_upload.storage, {}", store.name.as_str()),
+                expected: "another name for each store".to_owned(),
+            };
+            from.refuse_section(&path(store), problem);
+        }
+        let default = std::iter::once((&self.storage, "file_upload.storage".to_owned()));
+        let stores: Vec<_> =
+            default.chain(self.other_stores.iter().map(|store| (store, path(store)))).collect();
+        for (place, (store, path)) in stores.iter().enumerate() {
+            for (earlier, earlier_path) in &stores[..place] {
+                let keys = [path, earlier_path].map(|path| format!("{path}.local.root"));
+                from.check(
+                    &[&keys[0], &keys[1]],
+                    !store.shares_folder_with(earlier),
+                    "a folder of its own for each local store, none inside another's",
+                );
+            }
         }
     }
-}
-
-impl Choice for Backend {
-    const ALL: &'static [(&'static str, Self)] = &[("local", Self::Local), ("memory", Self::Memory)];
-    const NOT_BUILT: &'static [&'static str] = &["s3", "azure", "gcs"];
 }
 
 impl Choice for Durability {
@@ -198,29 +180,4 @@ impl Choice for Durability {
 impl Choice for ChecksumPolicy {
     const ALL: &'static [(&'static str, Self)] =
         &[("auto", Self::Auto), ("sha256", Self::Sha256), ("crc64nvme", Self::Crc64Nvme)];
-}
-
-impl StoreName {
-    /// The name as rows have it.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Value for StoreName {
-    fn expected() -> String {
-        "1 to 64 lower-case letters, digits, - and _, beginning with a letter or digit".to_owned()
-    }
-
-    fn parse(text: &str, _: &Path) -> Result<Self, Refusal> {
-        let within = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
-        if text.is_empty() || text.len() > 64 || !text.chars().all(within) || text.starts_with(['-', '_']) {
-            return Err(Refusal::Malformed);
-        }
-        Ok(Self(text.to_owned()))
-    }
-
-    fn render(&self) -> String {
-        self.0.clone()
-    }
 }

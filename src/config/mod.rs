@@ -23,6 +23,7 @@ mod render;
 mod secret;
 mod server;
 mod size;
+mod storage;
 mod time;
 mod value;
 
@@ -36,7 +37,7 @@ pub use auth::{ADMIN_KEY_CHARS_MIN, Auth, AuthMode};
 pub use database::{Database, DatabaseUrl};
 pub use environment::Environment;
 pub use fault::{Fault, Faults, Origin, Position, Problem};
-pub use file_upload::{Backend, ChecksumPolicy, Durability, FileUpload, LocalStorage, Storage, StoreName};
+pub use file_upload::{ChecksumPolicy, Durability, FileUpload};
 pub use limits::Limits;
 pub use load::{Loaded, Source, Sources, load};
 pub use log::{Log, LogFilter, LogFormat};
@@ -46,6 +47,7 @@ pub use redis::{Redis, RedisUrl, Sessions, SessionsBackend};
 pub use render::default_yaml;
 pub use server::Server;
 pub use size::{ByteSize, MinFree};
+pub use storage::{Backend, LocalStorage, Storage, StoreName};
 
 use reader::{Layers, Reader};
 

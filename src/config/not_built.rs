@@ -4,7 +4,6 @@
 
 /// Keys, each with everything below it.
 const NOT_BUILT: &[&str] = &[
-    "file_upload.other_stores",
     "file_upload.storage.s3",
     "file_upload.storage.azure",
     "file_upload.storage.gcs",

@@ -2,6 +2,8 @@
 //! keys that there are, their effective values and every fault. Sections call `take`, `optional`, `derived`,
 //! `section` and `check`; `load` and `render` take what was remembered. No I/O.
 
+mod named;
+
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -321,7 +323,8 @@ impl<'a> Reader<'a> {
     }
 
     fn is_key(&self, path: &str) -> bool {
-        self.entries.iter().any(|entry| entry.key.path == path)
+        let section = || self.sections.iter().any(|section| section == path);
+        self.entries.iter().any(|entry| entry.key.path == path) && !section()
     }
 
     /// Why `path` is no key; `as_written` makes of the key that it should be what belongs in its place.

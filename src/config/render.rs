@@ -63,7 +63,7 @@ impl Layout {
         let common = self.section.iter().zip(&section).take_while(|(a, b)| a == b).count();
         for (depth, title) in section.iter().enumerate().skip(common) {
             let gap = if depth == 0 { "\n" } else { "" };
-            text.extend([gap, &"  ".repeat(depth), title, ":\n"]);
+            text.extend([gap, &"  ".repeat(depth), &scalar(title), ":\n"]);
         }
         let indent = "  ".repeat(section.len());
         let mark = match mark {
@@ -79,12 +79,13 @@ impl Layout {
 
 /// `text` as a YAML scalar that is read back as the same text: plain where that is possible.
 fn scalar(text: &str) -> String {
-    let harmless = text.chars().all(|c| c.is_ascii_alphanumeric() || "/._:%=+,-[] ".contains(c));
+    let harmless = text.chars().all(|c| c.is_ascii_alphanumeric() || "/._:%=+,-[]{} ".contains(c));
     let same = || {
         let document = Document::parse(&format!("key: {text}")).ok()?;
         Some(match &document.find("key")?.value {
             Node::Text(read) => read == text,
             Node::List(Some(read)) => format!("[{}]", read.join(", ")) == text,
+            Node::Map(members) => members.is_empty() && text == "{}",
             _ => false,
         })
     };

@@ -3,6 +3,7 @@
 mod documented;
 mod redis;
 mod refused;
+mod stores;
 mod values;
 
 use std::path::{Path, PathBuf};

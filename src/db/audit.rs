@@ -37,6 +37,8 @@ pub enum Action {
     UploadAborted,
     /// An upload's time was over; the target is its id.
     UploadExpired,
+    /// What no row names was removed from a store; the target is the store's name.
+    OrphansRemoved,
 }
 
 impl Action {
@@ -54,6 +56,7 @@ impl Action {
             Self::UploadTokenIssued => "upload-token-issued",
             Self::UploadAborted => "upload-aborted",
             Self::UploadExpired => "upload-expired",
+            Self::OrphansRemoved => "orphans-removed",
         }
     }
 }

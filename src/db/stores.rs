@@ -1,10 +1,15 @@
 //! Table `cifra_stores`: the stores that rows name, each with the identity that is also written into the store
 //! itself, so that an unmounted volume or a foreign bucket is noticed before anything is believed of it.
 
+use std::collections::HashSet;
+
 use uuid::Uuid;
 
 use super::conn::{Conn, on};
-use crate::base::{Result, Timestamp};
+use crate::base::{BlobKey, FileId, Result, Timestamp};
+
+/// At most this many blobs are looked up at once.
+pub const LOOKED_UP_MAX: usize = 32;
 
 /// A store, as the database remembers it.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -75,4 +80,43 @@ pub async fn probe(c: &mut Conn, now: Timestamp) -> Result<()> {
     let id = Uuid::new_v4();
     on!(c, c => sqlx::query(INSERT).bind(id).bind(now).execute(&mut *c).await.map(drop))?;
     Ok(on!(c, c => sqlx::query(DELETE).execute(&mut *c).await.map(drop))?)
+}
+
+/// Which of `blobs` of `store` any row names: by its id a file or an upload, of whichever store; by its key a
+/// deletion that waits.
+///
+/// # Panics
+/// If they are more than [`LOOKED_UP_MAX`].
+pub async fn known(c: &mut Conn, store: &str, blobs: &[(FileId, BlobKey)]) -> Result<HashSet<FileId>> {
+    // One statement sees one moment: a file's row goes in the same commit in which its deletion comes.
+    const KNOWN: &str = "
+        SELECT id, CAST(NULL AS TEXT) AS blob_key
+        FROM cifra_files
+        WHERE id IN ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
+                     $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32)
+        UNION ALL
+        SELECT id, NULL
+        FROM cifra_uploads
+        WHERE id IN ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
+                     $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32)
+        UNION ALL
+        SELECT NULL, blob_key
+        FROM cifra_blob_deletions
+        WHERE store = $33
+          AND blob_key IN ($34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44, $45, $46, $47, $48, $49,
+                           $50, $51, $52, $53, $54, $55, $56, $57, $58, $59, $60, $61, $62, $63, $64, $65)
+    ";
+    let Some(first) = blobs.first() else { return Ok(HashSet::new()) };
+    assert!(blobs.len() <= LOOKED_UP_MAX, "INVARIANT: callers ask for a few at a time");
+    // There is one text for any number of them: the first one stands for those that are not there.
+    let padded = || blobs.iter().chain(std::iter::repeat(first)).take(LOOKED_UP_MAX);
+    let rows: Vec<(Option<FileId>, Option<BlobKey>)> = on!(c, c => {
+        let query = padded().fold(sqlx::query_as(KNOWN), |query, (id, _)| query.bind(id));
+        let query = padded().fold(query.bind(store), |query, (_, key)| query.bind(key));
+        query.fetch_all(&mut *c).await
+    })?;
+    let of_row = |(id, key): (Option<FileId>, Option<BlobKey>)| {
+        id.or_else(|| blobs.iter().find(|(_, known)| Some(known) == key.as_ref()).map(|(id, _)| *id))
+    };
+    Ok(rows.into_iter().filter_map(of_row).collect())
 }

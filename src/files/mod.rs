@@ -6,8 +6,8 @@
 mod change;
 mod list;
 mod quota;
+mod read;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::base::principal::Scope;
 use crate::base::{
     ByteRange, ByteStream, Clock, Code, Error, FileId, Principal, Result, Timestamp, UploadId, stream,
 };
-use crate::blob::{BlobKey, BlobStore};
+use crate::blob::{BlobKey, Stores};
 use crate::db::audit::{self, Action, Entry};
 use crate::db::{Db, Urgency, blob_deletions, files, uploads};
 use crate::telemetry::{Tasks, failpoint, metrics};
@@ -34,7 +34,7 @@ const PURGE_AT_ONCE: u32 = 500;
 /// See the module.
 pub struct FileService {
     db: Db,
-    stores: HashMap<String, Arc<dyn BlobStore>>,
+    stores: Stores,
     quota: Quota,
     clock: Arc<dyn Clock>,
     tasks: Tasks,
@@ -42,19 +42,13 @@ pub struct FileService {
 
 impl fmt::Debug for FileService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FileService").field("stores", &self.stores.keys()).finish_non_exhaustive()
+        f.debug_struct("FileService").field("stores", &self.stores).finish_non_exhaustive()
     }
 }
 
 impl FileService {
     /// A service over all `stores` that rows may name.
-    pub fn new(
-        db: Db,
-        stores: HashMap<String, Arc<dyn BlobStore>>,
-        quota: Quota,
-        clock: Arc<dyn Clock>,
-        tasks: Tasks,
-    ) -> Self {
+    pub fn new(db: Db, stores: Stores, quota: Quota, clock: Arc<dyn Clock>, tasks: Tasks) -> Self {
         Self { db, stores, quota, clock, tasks }
     }
 
@@ -88,14 +82,14 @@ impl FileService {
     /// with an error, never cleanly.
     ///
     /// # Errors
-    /// `FileNotFound` if it was deleted meanwhile; `Internal` if the bytes are not there although the record is.
+    /// `FileNotFound` if it was deleted meanwhile; `Unavailable` within 5 s if the store is away;
+    /// `Internal` if the bytes are not there although the record is.
     pub async fn read(&self, who: &Principal, file: &File, range: Option<ByteRange>) -> Result<ByteStream> {
         who.require(Scope::Read)?;
         if file.size == 0 {
             return Ok(stream::empty());
         }
-        let store = self.store_of(file)?;
-        let blob = store.get(&file.key, range).await?;
+        let blob = read::in_time(self.stores.named(&file.store)?.get(&file.key, range)).await?;
         let Some(blob) = blob else {
             // Deleted since its record was read: then it is no damage.
             let still = self.find(who, file.id).await?;
@@ -107,7 +101,7 @@ impl FileService {
         if blob.meta.size != file.size {
             return Err(damaged(file, "its bytes in the store are not as many as they should be"));
         }
-        Ok(blob.bytes)
+        Ok(read::exactly(blob.bytes, range.map_or(file.size, |range| range.len()), file.id))
     }
 
     /// Checks a digest that somebody declares for the file. Reads the file if that digest was never computed.
@@ -166,15 +160,21 @@ impl FileService {
 
     /// Removes the bytes of files that were deleted, where that did not happen at once. Bounded.
     pub async fn purge(&self, now: Timestamp) -> Result<()> {
-        for store in self.stores.keys() {
-            let name = store.clone();
+        for (store, _) in self.stores.iter() {
+            let name = store.to_owned();
             let due = self.db.read(move |c| {
                 Box::pin(async move { blob_deletions::due(c, &name, now, PURGE_AT_ONCE).await })
             });
             for key in due.await? {
                 match self.remove(store, &key).await {
                     Ok(()) => metrics::swept("purge", 1),
-                    Err(error) => tracing::warn!(%key, %error, "blob {key} could not be removed"),
+                    Err(error) => {
+                        tracing::warn!(%key, %error, "blob {key} could not be removed");
+                        // A store that is away would keep the others waiting for each of its blobs.
+                        if error.code() == Code::Unavailable {
+                            break;
+                        }
+                    }
                 }
             }
         }
@@ -182,8 +182,7 @@ impl FileService {
     }
 
     async fn remove(&self, store: &str, key: &BlobKey) -> Result<()> {
-        let blobs = self.stores.get(store).ok_or_else(|| unknown_store(store))?;
-        blobs.delete(key).await?;
+        self.stores.named(store)?.delete(key).await?;
         failpoint::hit("delete.after_unlink");
         let (store, key) = (store.to_owned(), key.clone());
         self.db
@@ -197,10 +196,6 @@ impl FileService {
     async fn find(&self, who: &Principal, id: FileId) -> Result<Option<File>> {
         let tenant = who.tenant().clone();
         self.db.read(move |c| Box::pin(async move { files::get(c, &tenant, id).await })).await
-    }
-
-    fn store_of(&self, file: &File) -> Result<&Arc<dyn BlobStore>> {
-        self.stores.get(&file.store).ok_or_else(|| unknown_store(&file.store))
     }
 }
 
@@ -224,12 +219,5 @@ fn damaged(file: &File, what: &str) -> Error {
     Error::internal(
         "the file cannot be read",
         format!("file {}: {what} (blob {} of store {})", file.id, file.key, file.store),
-    )
-}
-
-fn unknown_store(store: &str) -> Error {
-    Error::internal(
-        "the file cannot be reached",
-        format!("a row names the store `{store}`, which is not configured"),
     )
 }

@@ -27,18 +27,23 @@ pub(super) async fn live() -> Response {
 #[utoipa::path(
     get, path = "/readyz", operation_id = "readyz", tag = "operations", security(()),
     responses(
-        (status = 200, description = "It can.", body = Ready),
+        (status = 200, description = "It can; `degraded` where a part is away that it can do without.", body = Ready),
         (status = 503, description = "A part that it needs is away.", body = Ready),
     ),
 )]
 pub(super) async fn ready(State(state): State<Arc<Services>>) -> Response {
     let checks = state.ops.ready().await;
-    let all = checks.iter().all(|check| check.ok);
     let part = |ok| Part { status: if ok { "ok" } else { "away" } };
-    let parts = checks.iter().map(|check| (check.name, part(check.ok))).collect();
-    let status = if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = reply::json(&Ready { status: if all { "ok" } else { "unavailable" }, checks: parts });
-    (status, body).into_response()
+    let away: Vec<_> = checks.iter().filter(|check| !check.ok).collect();
+    let (code, status) = if away.iter().any(|check| check.needed) {
+        (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+    } else if away.is_empty() {
+        (StatusCode::OK, "ok")
+    } else {
+        (StatusCode::OK, "degraded")
+    };
+    let checks = checks.iter().map(|check| (check.name.as_str(), part(check.ok))).collect();
+    (code, reply::json(&Ready { status, checks })).into_response()
 }
 
 /// What the service did
@@ -62,11 +67,11 @@ struct Live {
 
 /// The answer of `/readyz`.
 #[derive(Debug, Serialize, ToSchema)]
-struct Ready {
-    /// `ok` or `unavailable`
+struct Ready<'a> {
+    /// `ok`, `degraded` or `unavailable`
     status: &'static str,
-    /// Each part by its name.
-    checks: BTreeMap<&'static str, Part>,
+    /// Each part by its name: `database`, `store` (where new files go), `store:NAME` (where only old ones are).
+    checks: BTreeMap<&'a str, Part>,
 }
 
 /// A part that the service needs.

@@ -9,11 +9,12 @@ pub mod descriptors;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::base::{Clock, Error, Principal};
-use crate::blob::BlobStore;
+use crate::blob::{PartStore, Stores};
 use crate::db::{Db, Urgency, stores};
 use crate::telemetry::metrics;
 
@@ -27,17 +28,19 @@ const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// What is known of one part.
 #[derive(Debug, Clone)]
 pub struct Check {
-    /// `database` or `store`.
-    pub name: &'static str,
+    /// `database`, `store`, or `store:NAME` for a store that takes no new bytes.
+    pub name: String,
     /// It answers.
     pub ok: bool,
+    /// Without it the service cannot work at all; without the others it can do less.
+    pub needed: bool,
 }
 
 /// Looks after the parts.
 #[derive(Debug)]
 pub struct Ops {
     db: Db,
-    store: Arc<dyn BlobStore>,
+    stores: Stores,
     clock: Arc<dyn Clock>,
     /// When the database was last tried, and what came of it.
     probed: Mutex<Option<(Instant, Result<(), String>)>>,
@@ -45,8 +48,8 @@ pub struct Ops {
 
 impl Ops {
     /// Looks after these.
-    pub fn new(db: Db, store: Arc<dyn BlobStore>, clock: Arc<dyn Clock>) -> Self {
-        Self { db, store, clock, probed: Mutex::new(None) }
+    pub fn new(db: Db, stores: Stores, clock: Arc<dyn Clock>) -> Self {
+        Self { db, stores, clock, probed: Mutex::new(None) }
     }
 
     /// What the service has counted, in Prometheus' text format.
@@ -61,12 +64,21 @@ impl Ops {
     /// Asks every part, each within two seconds.
     pub async fn ready(&self) -> Vec<Check> {
         let database = tokio::time::timeout(ANSWER_WAIT_MAX, self.writes());
-        let store = tokio::time::timeout(ANSWER_WAIT_MAX, self.store.probe());
-        let (database, store) = tokio::join!(database, store);
-        vec![
-            check("database", database),
-            check("store", store.map(|answer| answer.map_err(|error| error.to_string()))),
-        ]
+        let stores = join_all(self.stores.iter().map(|(name, store)| self.check_store(name, store.as_ref())));
+        let (database, stores) = tokio::join!(database, stores);
+        let mut checks = vec![check("database".to_owned(), true, database)];
+        checks.extend(stores);
+        checks
+    }
+
+    async fn check_store(&self, name: &str, store: &dyn PartStore) -> Check {
+        let answer = tokio::time::timeout(ANSWER_WAIT_MAX, store.probe()).await;
+        let answer = answer.map(|answer| answer.map_err(|error| error.to_string()));
+        if name == self.stores.default_name() {
+            check("store".to_owned(), true, answer)
+        } else {
+            check(format!("store:{name}"), false, answer)
+        }
     }
 
     /// Whether the database can write: one that only reads, as on a full disk, takes no chunk.
@@ -85,10 +97,14 @@ impl Ops {
     }
 }
 
-fn check<T>(name: &'static str, answer: Result<Result<T, String>, tokio::time::error::Elapsed>) -> Check {
-    let answer = answer.map_err(|elapsed| elapsed.to_string()).and_then(|inner| inner.map(drop));
+fn check(
+    name: String,
+    needed: bool,
+    answer: Result<Result<(), String>, tokio::time::error::Elapsed>,
+) -> Check {
+    let answer = answer.map_err(|elapsed| elapsed.to_string()).flatten();
     if let Err(error) = &answer {
         tracing::warn!(error, "the {name} is not ready: {error}");
     }
-    Check { name, ok: answer.is_ok() }
+    Check { name, ok: answer.is_ok(), needed }
 }

@@ -177,21 +177,21 @@ impl Sessions {
             .await
     }
 
-    /// Sessions whose time was over before `now`.
-    pub async fn expired(&self, now: Timestamp, limit: u32) -> Result<Vec<Upload>> {
-        let store = self.store.clone();
+    /// Sessions in `store` whose time was over before `now`.
+    pub async fn expired(&self, store: &str, now: Timestamp, limit: u32) -> Result<Vec<Upload>> {
+        let store = store.to_owned();
         self.db.read(move |c| Box::pin(async move { uploads::expired(c, &store, now, limit).await })).await
     }
 
-    /// Uploads whose end was begun by somebody who is gone.
-    pub async fn abandoned(&self, now: Timestamp, limit: u32) -> Result<Vec<Upload>> {
-        let store = self.store.clone();
+    /// Uploads in `store` whose end was begun by somebody who is gone.
+    pub async fn abandoned(&self, store: &str, now: Timestamp, limit: u32) -> Result<Vec<Upload>> {
+        let store = store.to_owned();
         self.db.read(move |c| Box::pin(async move { uploads::abandoned(c, &store, now, limit).await })).await
     }
 
-    /// Ended sessions whose bytes are still in the store.
-    pub async fn uncleared(&self, limit: u32) -> Result<Vec<Upload>> {
-        let store = self.store.clone();
+    /// Ended sessions whose bytes are still in `store`.
+    pub async fn uncleared(&self, store: &str, limit: u32) -> Result<Vec<Upload>> {
+        let store = store.to_owned();
         self.db.read(move |c| Box::pin(async move { uploads::uncleared(c, &store, limit).await })).await
     }
 
@@ -214,8 +214,8 @@ impl Sessions {
     }
 
     /// At the start of the one process that owns the store: whoever held a claim on an end is gone.
-    pub async fn break_finish_claims(&self, now: Timestamp) -> Result<u64> {
-        let store = self.store.clone();
+    pub async fn break_finish_claims(&self, store: &str, now: Timestamp) -> Result<u64> {
+        let store = store.to_owned();
         self.db
             .write(Urgency::Normal, move |c| {
                 let store = store.clone();

@@ -25,13 +25,12 @@ use crate::db::uploads::{self, Upload, UploadFilter};
 use crate::db::usage::{Admission, Limits};
 use crate::db::{Commit, Db, Urgency, upload_tokens};
 
-/// The sessions of one store. Cheap to clone; all clones are one.
+/// The sessions. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
 pub struct Sessions {
     db: Db,
     claims: Claims,
     signals: Signals,
-    store: String,
     node: Uuid,
     boot: Uuid,
 }
@@ -40,11 +39,11 @@ pub struct Sessions {
 pub type After = Option<(Timestamp, UploadId)>;
 
 impl Sessions {
-    /// Sessions whose bytes go to `store`. `boot` names this run of the kernel: what an earlier one
-    /// acknowledged without flushing may be lost.
-    pub fn new(db: Db, store: &str, boot: Uuid) -> Self {
+    /// Sessions of all stores. `boot` names this run of the kernel: what an earlier one acknowledged without
+    /// flushing may be lost.
+    pub fn new(db: Db, boot: Uuid) -> Self {
         let (claims, signals) = (Claims::default(), Signals::default());
-        Self { db, claims, signals, store: store.to_owned(), node: Uuid::new_v4(), boot }
+        Self { db, claims, signals, node: Uuid::new_v4(), boot }
     }
 
     /// Who is writing which chunk.
@@ -57,17 +56,12 @@ impl Sessions {
         &self.signals
     }
 
-    /// The store's name, as rows remember it.
-    pub fn store(&self) -> &str {
-        &self.store
-    }
-
     /// This run of the kernel.
     pub fn boot(&self) -> Uuid {
         self.boot
     }
 
-    /// Opens a session and keeps what was `answered`, if its tenant stays within `limits`. `room` is what the store will still take, if it
+    /// Opens a session and keeps what was `answered`, if its tenant stays within `limits`. `room` is what its store will still take, if it
     /// knows: what open sessions have been promised is taken off it, in the same transaction.
     ///
     /// # Errors
@@ -81,14 +75,13 @@ impl Sessions {
         limits: Limits,
         grant: Option<Arc<Grant>>,
     ) -> Result<Admission> {
-        let store = self.store.clone();
         self.db
             .write(Urgency::Normal, move |c| {
-                let (upload, answered, store) = (upload.clone(), answered.clone(), store.clone());
+                let (upload, answered) = (upload.clone(), answered.clone());
                 let grant = grant.clone();
                 Box::pin(async move {
                     if let Some(room) = room {
-                        let reserved = uploads::reserved_bytes(c, &store).await?;
+                        let reserved = uploads::reserved_bytes(c, &upload.store).await?;
                         if upload.total_size > room.saturating_sub(reserved) {
                             return Err(no_room(upload.total_size));
                         }

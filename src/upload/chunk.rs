@@ -143,7 +143,7 @@ impl UploadService {
         let sha256 = lead.as_ref().map(|lead| lead.sha256.clone());
         let (intake, body) = Intake::watch(chunk.body, ChunkHasher::new(chunk.declared), sha256, claim.cut());
         failpoint::hit("chunk.before_write");
-        let written = self.store.write(&upload.key, &upload.parts, span, body).await;
+        let written = self.store_of(&upload)?.write(&upload.key, &upload.parts, span, body).await;
         let tag = match written {
             Ok(tag) => tag,
             Err(error) => return Err(self.refuse_body(&upload, span, &intake, &claim, error).await),

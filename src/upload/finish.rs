@@ -123,7 +123,7 @@ impl UploadService {
         let begun = Instant::now();
         // Before the bytes cannot be changed any more, where the store shows them by then.
         let early = self.look_at(upload).await?;
-        match self.store.complete(&upload.key, &upload.parts, upload.total_size, &tags).await {
+        match self.store_of(upload)?.complete(&upload.key, &upload.parts, upload.total_size, &tags).await {
             Ok(_) => {}
             Err(error) if error.kind() == BlobErrorKind::Incomplete => {
                 return self.find_damage(upload, fence).await;
@@ -171,11 +171,11 @@ impl UploadService {
     /// What the first bytes say that it is; `None` while the store does not show them. Whoever began the upload with a
     /// token may have been allowed other types only.
     async fn look_at(&self, upload: &Upload) -> Result<Option<String>> {
-        let mut head = Vec::new();
+        let (store, mut head) = (self.store_of(upload)?, Vec::new());
         if let Some(range) = ByteRange::new(0, upload.total_size.min(media_type::HEAD_BYTES as u64)) {
-            let mut bytes = match self.store.read_staged(&upload.key, &upload.parts, range).await? {
+            let mut bytes = match store.read_staged(&upload.key, &upload.parts, range).await? {
                 Some(staged) => staged,
-                None => match self.store.get(&upload.key, Some(range)).await? {
+                None => match store.get(&upload.key, Some(range)).await? {
                     Some(blob) => blob.bytes,
                     None => return Ok(None),
                 },

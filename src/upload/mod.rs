@@ -37,7 +37,7 @@ use crate::base::metadata::{self, Metadata};
 use crate::base::principal::Scope;
 use crate::base::range::gaps;
 use crate::base::{Clock, Code, Error, Page, Principal, Result, Timestamp, UploadId, page};
-use crate::blob::{BlobKey, PartStore};
+use crate::blob::{BlobKey, PartStore, Stores};
 use crate::config::{ChecksumPolicy, Durability, FileUpload};
 pub use crate::db::uploads::{Protocol, Upload, UploadFilter, UploadState};
 
@@ -121,7 +121,7 @@ pub struct Status {
 /// See the module.
 pub struct UploadService {
     sessions: Sessions,
-    store: Arc<dyn PartStore>,
+    stores: Stores,
     files: Arc<FileService>,
     fronts: Fronts,
     vouched: Vouched,
@@ -133,23 +133,23 @@ pub struct UploadService {
 
 impl fmt::Debug for UploadService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UploadService").field("store", &self.store.name()).finish_non_exhaustive()
+        f.debug_struct("UploadService").field("stores", &self.stores).finish_non_exhaustive()
     }
 }
 
 impl UploadService {
-    /// A service whose sessions are in `sessions` and whose bytes go to `store`.
+    /// A service whose sessions are in `sessions`, and whose bytes go to the default one of `stores`.
     pub fn new(
         sessions: Sessions,
-        store: Arc<dyn PartStore>,
+        stores: Stores,
         files: Arc<FileService>,
         clock: Arc<dyn Clock>,
         tasks: Tasks,
         rules: Rules,
     ) -> Self {
-        let fronts = Fronts::new(sessions.clone(), Arc::clone(&store), Arc::clone(&clock), tasks.clone());
+        let fronts = Fronts::new(sessions.clone(), stores.clone(), Arc::clone(&clock), tasks.clone());
         let (vouched, flights) = (Vouched::default(), Flights::default());
-        Self { sessions, store, files, fronts, vouched, flights, clock, tasks, rules }
+        Self { sessions, stores, files, fronts, vouched, flights, clock, tasks, rules }
     }
 
     /// Begins an upload. The server decides the size of the chunks; nothing is stored yet.
@@ -180,17 +180,18 @@ impl UploadService {
             return Err(plan::too_large(new.total_size, self.rules.max_file_bytes));
         }
         let wish = new.chunk_size.unwrap_or(self.rules.chunk_size_bytes);
-        let cut = plan::cut(new.total_size, wish, self.store.limits())?;
-        let room = self.store.available().await?;
+        let store = self.stores.default_store();
+        let cut = plan::cut(new.total_size, wish, store.limits())?;
+        let room = store.available().await?;
 
         let now = self.clock.now();
         let id = UploadId::new(now);
         let key = BlobKey::of_file(who.tenant(), id.file());
-        let parts = self.store.begin(&key, Some(new.total_size)).await?;
+        let parts = store.begin(&key, Some(new.total_size)).await?;
         let upload = Upload {
             id,
             tenant: who.tenant().clone(),
-            store: self.sessions.store().to_owned(),
+            store: self.stores.default_name().to_owned(),
             key,
             parts,
             state: UploadState::Receiving,
@@ -325,7 +326,7 @@ impl UploadService {
         self.sessions.claims().drain(upload.id).await;
         self.fronts.forget(upload.id);
         self.vouched.remove(upload.id);
-        self.store.abandon(&upload.key, &upload.parts).await?;
+        self.store_of(upload)?.abandon(&upload.key, &upload.parts).await?;
         self.sessions.set_cleared(upload.id).await.map(drop)
     }
 
@@ -334,6 +335,11 @@ impl UploadService {
         let Some(grant) = who.grant() else { return Ok(()) };
         let token = self.sessions.token_of(who.tenant(), id).await?;
         if token == Some(grant.token) { Ok(()) } else { Err(not_found(id)) }
+    }
+
+    /// Where the upload's bytes are: the default store as it was when it began.
+    fn store_of(&self, upload: &Upload) -> Result<&Arc<dyn PartStore>> {
+        self.stores.named(&upload.store)
     }
 
     async fn find(&self, who: &Principal, id: UploadId) -> Result<Upload> {

@@ -96,7 +96,7 @@ impl UploadService {
         receipt: &Receipt,
         fence: Option<i64>,
     ) -> Result<Settled> {
-        if read_back(self.store.as_ref(), upload, receipt, |_| {}).await? {
+        if read_back(self.store_of(upload)?.as_ref(), upload, receipt, |_| {}).await? {
             self.sessions.vouch(upload.id, receipt).await?;
             return Ok(Settled::Intact);
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::UploadService;
 use crate::auth::AuthService;
-use crate::base::{Principal, Result, Timestamp};
+use crate::base::{Code, Principal, Result, Timestamp};
 use crate::db::uploads::{EndOutcome, EndState, Upload};
 use crate::idempotency::Idempotency;
 use crate::telemetry::{failpoint, metrics};
@@ -24,6 +24,9 @@ const CLOCK_JUMP: Duration = Duration::from_mins(1);
 /// After the clock was set forward nothing expires for this long (or the idle time, if that is shorter):
 /// clients that are alive are heard of in the meantime, and their sessions live on.
 const GRACE_AFTER_JUMP: Duration = Duration::from_hours(1);
+
+/// A store that was away this often in a row is left alone until the next round.
+const AWAY_MAX: u32 = 3;
 
 /// Sweeps, round by round.
 #[derive(Debug)]
@@ -53,21 +56,9 @@ impl Sweeper {
     pub async fn sweep(&self) -> Result<()> {
         let uploads = &self.uploads;
         let now = uploads.clock.now();
-        for upload in uploads.sessions.abandoned(now, ENDS_PER_ROUND).await? {
-            let who = Principal::service(upload.tenant.clone());
-            log_failure(
-                &upload,
-                "finish",
-                uploads.finalize(&who, upload.id, upload.finish_checksum).await.map(drop),
-            );
-        }
-        if self.may_expire(now) {
-            for upload in uploads.sessions.expired(now, ENDS_PER_ROUND).await? {
-                log_failure(&upload, "expire", self.expire(&upload, now).await);
-            }
-        }
-        for upload in uploads.sessions.uncleared(ENDS_PER_ROUND).await? {
-            log_failure(&upload, "clear", uploads.clear(&upload).await);
+        let may_expire = self.may_expire(now);
+        for (store, _) in uploads.stores.iter() {
+            self.sweep_store(store, now, may_expire).await?;
         }
         let forgotten = uploads.sessions.forget_ended(now.minus(REMEMBERED), ENDS_PER_ROUND).await?;
         metrics::swept("forget", forgotten);
@@ -78,6 +69,34 @@ impl Sweeper {
         self.auth.prune_grants().await?;
         metrics::swept("audit", self.auth.prune_audit(|| uploads.tasks.stopping().is_cancelled()).await?);
         uploads.files.purge(now).await
+    }
+
+    /// The sessions of one store, as long as it answers.
+    async fn sweep_store(&self, store: &str, now: Timestamp, may_expire: bool) -> Result<()> {
+        let uploads = &self.uploads;
+        let mut patience = Patience::default();
+        for upload in uploads.sessions.abandoned(store, now, ENDS_PER_ROUND).await? {
+            let who = Principal::service(upload.tenant.clone());
+            let finished = uploads.finalize(&who, upload.id, upload.finish_checksum).await;
+            if patience.is_over(&upload, "finish", finished.map(drop)) {
+                break;
+            }
+        }
+        let mut patience = Patience::default();
+        if may_expire {
+            for upload in uploads.sessions.expired(store, now, ENDS_PER_ROUND).await? {
+                if patience.is_over(&upload, "expire", self.expire(&upload, now).await) {
+                    break;
+                }
+            }
+        }
+        let mut patience = Patience::default();
+        for upload in uploads.sessions.uncleared(store, ENDS_PER_ROUND).await? {
+            if patience.is_over(&upload, "clear", uploads.clear(&upload).await) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     async fn expire(&self, upload: &Upload, now: Timestamp) -> Result<()> {
@@ -118,11 +137,25 @@ impl Sweeper {
     }
 }
 
-fn log_failure(upload: &Upload, what: &'static str, outcome: Result<()>) {
-    match outcome {
-        Ok(()) => metrics::swept(what, 1),
-        Err(error) => {
-            tracing::warn!(upload.id = %upload.id, %error, "the sweeper could not {what} upload {}", upload.id);
+/// How often in a row a store was found away in this round.
+#[derive(Debug, Default)]
+struct Patience(u32);
+
+impl Patience {
+    /// Notes what became of an upload. Whether the others are better left to the next round: they would only wait for
+    /// the same store too, and keep those of other stores waiting.
+    fn is_over(&mut self, upload: &Upload, what: &'static str, outcome: Result<()>) -> bool {
+        match outcome {
+            Ok(()) => {
+                metrics::swept(what, 1);
+                self.0 = 0;
+            }
+            Err(error) => {
+                let id = upload.id;
+                tracing::warn!(upload.id = %id, %error, "the sweeper could not {what} upload {id}");
+                self.0 = if error.code() == Code::Unavailable { self.0 + 1 } else { 0 };
+            }
         }
+        self.0 >= AWAY_MAX
     }
 }

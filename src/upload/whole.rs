@@ -93,7 +93,7 @@ impl Batch {
         let cut = CancellationToken::new();
         let (head, body) = behead(room.watch(new.body));
         let (intake, body) = Intake::watch(body, ChunkHasher::new(others), sha256, &cut);
-        let size = match service.store.stage(&key, body, length).await {
+        let size = match service.stores.default_store().stage(&key, body, length).await {
             Ok(size) => size,
             Err(error) => return Err(room.refusal().unwrap_or_else(|| refuse(error, length, &intake))),
         };
@@ -106,7 +106,7 @@ impl Batch {
         let file = File {
             id,
             tenant: self.who.tenant().clone(),
-            store: service.sessions.store().to_owned(),
+            store: service.stores.default_name().to_owned(),
             key,
             filename: new.filename,
             content_type: media_type::decide(&head, claimed),
@@ -175,7 +175,7 @@ impl Batch {
         let service = Arc::clone(&self.service);
         failpoint::hit("files.before_keep");
         if service.rules.durability != Durability::None {
-            service.store.keep(&self.staged).await?;
+            service.stores.default_store().keep(&self.staged).await?;
         }
         failpoint::hit("files.before_commit");
         let commit = match service.rules.durability {
@@ -198,7 +198,7 @@ impl Batch {
             return Err(error);
         }
         failpoint::hit("files.after_commit");
-        if let Err(error) = service.store.reveal(&keys).await {
+        if let Err(error) = service.stores.default_store().reveal(&keys).await {
             tracing::error!(%error, "files are not in their place yet, the next start moves them: {error}");
         }
         for file in &files {
@@ -214,7 +214,7 @@ impl Drop for Batch {
         if staged.is_empty() || tokio::runtime::Handle::try_current().is_err() {
             return;
         }
-        let store = Arc::clone(&self.service.store);
+        let store = Arc::clone(self.service.stores.default_store());
         self.service.tasks.spawn("take files back", async move {
             for key in staged {
                 if let Err(error) = store.delete(&key).await {

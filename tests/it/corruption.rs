@@ -161,7 +161,7 @@ async fn a_database_that_is_none_is_refused_with_words() {
         if empty {
             fs::write(server.database(), "").unwrap();
         }
-        assert!(server.refuses().contains("has files of another database"));
+        assert!(server.refuses().contains("belongs to another database"));
         assert!(staged.exists(), "the bytes of an upload were removed on a hunch");
     }
 }

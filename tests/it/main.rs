@@ -56,6 +56,7 @@ mod slow_clients;
 mod soak;
 mod soak_connections;
 mod statements;
+mod stores;
 mod suites;
 mod tidy;
 mod upload_tokens;

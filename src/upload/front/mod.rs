@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::read_back::read_back;
 use crate::base::digest::Sha256State;
 use crate::base::{ChunkIndex, Clock, Code, Error, Result, UploadId};
-use crate::blob::PartStore;
+use crate::blob::Stores;
 use crate::db::checkpoints::Checkpoint;
 use crate::db::parts::{Receipt, Withdrawn};
 use crate::db::uploads::Upload;
@@ -36,7 +36,7 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 pub(super) struct Fronts {
     by_upload: Arc<Mutex<HashMap<UploadId, Front>>>,
     sessions: Sessions,
-    store: Arc<dyn PartStore>,
+    stores: Stores,
     clock: Arc<dyn Clock>,
     tasks: Tasks,
 }
@@ -77,13 +77,8 @@ impl Lead {
 }
 
 impl Fronts {
-    pub(super) fn new(
-        sessions: Sessions,
-        store: Arc<dyn PartStore>,
-        clock: Arc<dyn Clock>,
-        tasks: Tasks,
-    ) -> Self {
-        Self { by_upload: Arc::default(), sessions, store, clock, tasks }
+    pub(super) fn new(sessions: Sessions, stores: Stores, clock: Arc<dyn Clock>, tasks: Tasks) -> Self {
+        Self { by_upload: Arc::default(), sessions, stores, clock, tasks }
     }
 
     /// A new upload: its front is at its start.
@@ -209,7 +204,8 @@ impl Fronts {
             if receipt.index != ChunkIndex::new(index) {
                 break;
             }
-            let hashed = read_back(self.store.as_ref(), upload, receipt, |frame| sha256.update(frame));
+            let store = self.stores.named(&upload.store)?;
+            let hashed = read_back(store.as_ref(), upload, receipt, |frame| sha256.update(frame));
             if !hashed.await? {
                 return self.damaged(upload, receipt, withdrawals, fence).await;
             }

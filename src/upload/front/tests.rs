@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::*;
 use crate::base::metadata::Metadata;
 use crate::base::{BlobKey, SystemClock, TenantId, crc, stream};
-use crate::blob::Span;
 use crate::blob::local::{LocalOptions, LocalStore};
+use crate::blob::{PartStore, Span};
 use crate::config::{ByteSize, Durability, MinFree};
 use crate::db::uploads::{Protocol, UploadState};
 use crate::db::usage::Limits;
@@ -76,9 +76,14 @@ async fn home(total_size: u64) -> Home {
         finish_fence: 0,
         finish_checksum: None,
     };
-    let sessions = Sessions::new(db, "local", uuid::Uuid::nil());
+    let sessions = Sessions::new(db, uuid::Uuid::nil());
     let _ = sessions.create(upload.clone(), None, None, Limits::NONE, None).await.unwrap();
-    let fronts = Fronts::new(sessions.clone(), Arc::clone(&store) as _, Arc::new(SystemClock), tasks);
+    let fronts = Fronts::new(
+        sessions.clone(),
+        Stores::new("local", Arc::clone(&store) as _),
+        Arc::new(SystemClock),
+        tasks,
+    );
     Home { fronts, sessions, store, upload, _folder: folder }
 }
 

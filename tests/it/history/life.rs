@@ -1,7 +1,6 @@
 //! One life of the services, from their start to their death: on a runtime of its own, so that dropping it is the
 //! crash. And what a loss of power does to the folder.
 
-use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -10,8 +9,8 @@ use std::time::Duration;
 
 use cifra::base::stream::StreamError;
 use cifra::base::{ChunkIndex, Principal, SystemClock, TenantId, Timestamp, UploadId};
+use cifra::blob::Stores;
 use cifra::blob::local::{LocalOptions, LocalStore};
-use cifra::blob::{BlobStore, PartStore};
 use cifra::config::{ByteSize, ChecksumPolicy, Config, Durability, MinFree};
 use cifra::db::{DatabaseUrl, Db, DbOptions, Synchronous, Urgency, stores};
 use cifra::files::{FileService, Quota};
@@ -92,11 +91,11 @@ async fn services(
         min_free: MinFree::Bytes(ByteSize(0)),
     });
     let store = Arc::new(store.await.unwrap());
-    let blobs = HashMap::from([("local".to_owned(), Arc::clone(&store) as Arc<dyn BlobStore>)]);
+    let blobs = Stores::new("local", store);
     let quota = Quota::new(db.clone(), &Config::builtin(folder).limits);
-    let files = Arc::new(FileService::new(db.clone(), blobs, quota, clock.clone(), tasks.clone()));
-    let sessions = Sessions::new(db, "local", boot);
-    sessions.break_finish_claims(cifra::base::Clock::now(clock.as_ref())).await.unwrap();
+    let files = Arc::new(FileService::new(db.clone(), blobs.clone(), quota, clock.clone(), tasks.clone()));
+    let sessions = Sessions::new(db, boot);
+    sessions.break_finish_claims("local", cifra::base::Clock::now(clock.as_ref())).await.unwrap();
     let rules = Rules {
         durability: Durability::Finalize,
         max_file_bytes: 1 << 30,
@@ -107,8 +106,7 @@ async fn services(
         checksum: policy,
         require_chunk_checksum: false,
     };
-    let parts: Arc<dyn PartStore> = store;
-    let uploads = UploadService::new(sessions, parts, Arc::clone(&files), clock, tasks, rules);
+    let uploads = UploadService::new(sessions, blobs, Arc::clone(&files), clock, tasks, rules);
     (Arc::new(uploads), files)
 }
 
