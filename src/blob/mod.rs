@@ -218,6 +218,12 @@ pub trait PartStore: BlobStore {
         body: ByteStream,
     ) -> BlobResult<PartTag>;
 
+    /// Whether what was written can be read before the blob is complete ([`PartStore::read_staged`]). If not, parts
+    /// cannot be looked at, and none can be replaced once the blob is.
+    fn reads_staged(&self) -> bool {
+        true
+    }
+
     /// Reads bytes of parts written before; `None` where the backend cannot, or they are not there.
     async fn read_staged(
         &self,

@@ -10,6 +10,7 @@ mod read;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 
@@ -18,7 +19,7 @@ use crate::base::principal::Scope;
 use crate::base::{
     ByteRange, ByteStream, Clock, Code, Error, FileId, Principal, Result, Timestamp, UploadId, stream,
 };
-use crate::blob::{BlobKey, Stores};
+use crate::blob::{BlobKey, Leftovers, Stores};
 use crate::db::audit::{self, Action, Entry};
 use crate::db::{Db, Urgency, blob_deletions, files, uploads};
 use crate::telemetry::{Tasks, failpoint, metrics};
@@ -30,6 +31,8 @@ pub use crate::db::usage::Usage;
 
 /// At most this many blobs are removed in one go.
 const PURGE_AT_ONCE: u32 = 500;
+/// Whoever removes a blob has it for themselves this long: more than any store takes, and any process is stopped.
+const REMOVAL_MAX: Duration = Duration::from_mins(10);
 
 /// See the module.
 pub struct FileService {
@@ -150,7 +153,7 @@ impl FileService {
         let service = Arc::clone(self);
         // On its own, so that a client that leaves does not stop it half-way; the sweeper is the net.
         self.tasks.spawn("remove blob", async move {
-            if let Err(error) = service.remove(&store, &key).await {
+            if let Err(error) = service.remove(&store, &key, now).await {
                 tracing::warn!(%key, %error, "blob {key} was not removed yet");
             }
         });
@@ -158,15 +161,16 @@ impl FileService {
         Ok(())
     }
 
-    /// Removes the bytes of files that were deleted, where that did not happen at once. Bounded.
+    /// Removes the bytes of files that were deleted, or were announced and never published, where that did not happen at
+    /// once. Bounded; several processes may do it at the same time.
     pub async fn purge(&self, now: Timestamp) -> Result<()> {
         for (store, _) in self.stores.iter() {
             let name = store.to_owned();
             let due = self.db.read(move |c| {
                 Box::pin(async move { blob_deletions::due(c, &name, now, PURGE_AT_ONCE).await })
             });
-            for key in due.await? {
-                match self.remove(store, &key).await {
+            for (key, purge_after) in due.await? {
+                match self.remove(store, &key, purge_after).await {
                     Ok(()) => metrics::swept("purge", 1),
                     Err(error) => {
                         tracing::warn!(%key, %error, "blob {key} could not be removed");
@@ -181,14 +185,46 @@ impl FileService {
         Ok(())
     }
 
-    async fn remove(&self, store: &str, key: &BlobKey) -> Result<()> {
-        self.stores.named(store)?.delete(key).await?;
+    /// Removes a blob whose row has the time `purge_after`, unless somebody else has done something about it.
+    ///
+    /// Where several processes use a store the row is claimed first: nobody publishes the bytes after that, and if we
+    /// don't come to the end of it somebody does it again.
+    pub(crate) async fn remove(&self, store: &str, key: &BlobKey, purge_after: Timestamp) -> Result<()> {
+        let blobs = self.stores.named(store)?;
+        let shared = blobs.leftovers() == Leftovers::Announced;
+        let until = if shared { self.clock.now().plus(REMOVAL_MAX) } else { purge_after };
+        if shared && !self.move_deletion(store, key, purge_after, until).await? {
+            return Ok(());
+        }
+        if let Err(error) = blobs.delete(key).await {
+            // Again at the next occasion, not when the claim runs out.
+            if shared && let Err(error) = self.move_deletion(store, key, until, purge_after).await {
+                tracing::warn!(%key, %error, "blob {key} stays claimed for a while");
+            }
+            return Err(error.into());
+        }
         failpoint::hit("delete.after_unlink");
         let (store, key) = (store.to_owned(), key.clone());
         self.db
             .write(Urgency::Background, move |c| {
                 let (store, key) = (store.clone(), key.clone());
-                Box::pin(async move { blob_deletions::remove(c, &store, &key).await.map(drop) })
+                Box::pin(async move { blob_deletions::withdraw(c, &store, &key, until).await.map(drop) })
+            })
+            .await
+    }
+
+    async fn move_deletion(
+        &self,
+        store: &str,
+        key: &BlobKey,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<bool> {
+        let (store, key) = (store.to_owned(), key.clone());
+        self.db
+            .write(Urgency::Background, move |c| {
+                let (store, key) = (store.clone(), key.clone());
+                Box::pin(async move { blob_deletions::claim(c, &store, &key, from, to).await })
             })
             .await
     }

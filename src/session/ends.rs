@@ -10,10 +10,9 @@ use crate::base::digest::Checksum;
 use crate::base::{Principal, Result, TenantId, Timestamp, UploadId};
 use crate::db::audit::{self, Action, Entry};
 use crate::db::files::{self, File};
-use crate::db::idempotency_keys::{self, Answered};
-use crate::db::uploads::{self, EndOutcome, EndState, FinishClaim, Upload};
+use crate::db::uploads::{self, EndOutcome, EndState, FinishClaim, Released, Upload};
 use crate::db::usage::Limits;
-use crate::db::{Commit, Urgency, parts, upload_tokens};
+use crate::db::{Commit, Urgency, parts};
 
 /// A claim on an upload's end lasts this long, and is renewed three times in that time.
 pub const FINISH_CLAIM_TTL: Duration = Duration::from_secs(30);
@@ -55,11 +54,23 @@ impl Sessions {
             .await
     }
 
-    /// Gives the claim up: the upload takes chunks again; `error` says why it is not finished.
+    /// Notes, before the store is told so, that it puts the bytes together; durably: whoever goes on after a crash must
+    /// know. `false` if the claim is somebody else's by now.
+    pub async fn set_sealing(&self, id: UploadId, fence: i64) -> Result<bool> {
+        self.db
+            .write_durable(Urgency::Normal, move |c| {
+                Box::pin(async move { uploads::set_sealing(c, id, fence).await })
+            })
+            .await
+    }
+
+    /// Gives the claim up: the upload is what `to` says; `error` says why it is not finished. `false` if the claim is
+    /// somebody else's by now.
     pub async fn release_finish(
         &self,
         id: UploadId,
         fence: i64,
+        to: Released,
         error: &str,
         now: Timestamp,
     ) -> Result<bool> {
@@ -68,11 +79,54 @@ impl Sessions {
             .db
             .write_to_the_end(Urgency::Normal, Commit::Normal, move |c| {
                 let error = error.clone();
-                Box::pin(async move { uploads::release_finish(c, id, fence, Some(&error), now).await })
+                Box::pin(async move { uploads::release_finish(c, id, fence, to, Some(&error), now).await })
             })
             .await;
         self.signals.changed(id);
         released
+    }
+
+    /// Leaves the end to whoever comes next, from here on. `false` if the claim is somebody else's by now.
+    pub async fn yield_finish(&self, id: UploadId, fence: i64, error: &str, now: Timestamp) -> Result<bool> {
+        let error = error.to_owned();
+        let yielded = self
+            .db
+            .write(Urgency::Normal, move |c| {
+                let error = error.clone();
+                Box::pin(async move { uploads::yield_finish(c, id, fence, Some(&error), now).await })
+            })
+            .await;
+        self.signals.changed(id);
+        yielded
+    }
+
+    /// Ends a session whose bytes the store has dropped; `fence` is that of the caller's claim on its end, if they have
+    /// one. The upload as it is after; `None` if it has changed meanwhile.
+    pub async fn lose(
+        &self,
+        upload: &Upload,
+        fence: Option<i64>,
+        error: &str,
+        now: Timestamp,
+    ) -> Result<Option<Upload>> {
+        let (id, error) = (upload.id, error.to_owned());
+        let who = Principal::service(upload.tenant.clone());
+        let entry = Entry::new(&who, Action::UploadExpired, &id, now);
+        let lost = self
+            .db
+            .write_durable(Urgency::Normal, move |c| {
+                let (error, entry) = (error.clone(), entry.clone());
+                Box::pin(async move {
+                    let lost = uploads::lose(c, id, fence, &error, now).await?;
+                    if lost.is_some() {
+                        audit::insert(c, &entry).await?;
+                    }
+                    Ok(lost)
+                })
+            })
+            .await;
+        self.signals.changed(id);
+        lost
     }
 
     /// The last step: the file is there and the upload completed, in one durable transaction. `false` if the
@@ -103,41 +157,6 @@ impl Sessions {
             .await;
         self.signals.changed(id);
         completed
-    }
-
-    /// Adds files that came without a session and keeps what was `answered`, in one transaction, if their tenant stays
-    /// within `limits`: from here on they are visible. Answers only when that is certain.
-    ///
-    /// # Errors
-    /// `Unavailable` when the connection broke: it may have happened. Else nothing has. `QuotaExceeded`,
-    /// `IdempotencyConflict`; `Forbidden` where an upload token was for fewer files.
-    pub async fn publish(
-        &self,
-        who: &Principal,
-        files: &[File],
-        answered: Option<Answered>,
-        commit: Commit,
-        limits: Limits,
-    ) -> Result<()> {
-        let (files, who) = (files.to_vec(), who.clone());
-        self.db
-            .write_to_the_end(Urgency::Normal, commit, move |c| {
-                let (files, answered, who) = (files.clone(), answered.clone(), who.clone());
-                Box::pin(async move {
-                    for file in &files {
-                        if let Some(grant) = who.grant() {
-                            upload_tokens::take(c, &file.tenant, grant).await?;
-                        }
-                        files::insert(c, file, &limits).await?.require(&limits)?;
-                        audit::insert(c, &Entry::file_created(&who, file)).await?;
-                    }
-                    match &answered {
-                        Some(answered) => idempotency_keys::insert(c, answered).await,
-                        None => Ok(()),
-                    }
-                })
-            })
-            .await
     }
 
     /// Ends a session without a file. Without an answer it may still happen: then its bytes are the sweeper's.
@@ -195,11 +214,23 @@ impl Sessions {
         self.db.read(move |c| Box::pin(async move { uploads::uncleared(c, &store, limit).await })).await
     }
 
-    /// Forgets sessions that ended before `before`, at most `limit`; answers how many.
-    pub async fn forget_ended(&self, before: Timestamp, limit: u32) -> Result<u64> {
+    /// Sessions that ended before `before` and left nothing, at most `limit`.
+    pub async fn forgettable(&self, before: Timestamp, limit: u32) -> Result<Vec<Upload>> {
+        self.db.read(move |c| Box::pin(async move { uploads::forgettable(c, before, limit).await })).await
+    }
+
+    /// Forgets such sessions; answers how many.
+    pub async fn forget(&self, ids: Vec<UploadId>) -> Result<u64> {
         self.db
             .write(Urgency::Background, move |c| {
-                Box::pin(async move { uploads::forget_ended(c, before, limit).await })
+                let ids = ids.clone();
+                Box::pin(async move {
+                    let mut forgotten = 0;
+                    for id in ids {
+                        forgotten += u64::from(uploads::forget(c, id).await?);
+                    }
+                    Ok(forgotten)
+                })
             })
             .await
     }

@@ -7,10 +7,12 @@
 mod claims;
 mod ends;
 mod signals;
+mod whole;
 
 pub use claims::{Claim, Claims};
 pub use ends::FINISH_CLAIM_TTL;
 pub use signals::{Signals, Watcher};
+pub use whole::Announced;
 
 use std::sync::Arc;
 

@@ -139,7 +139,8 @@ impl UploadService {
         chunk: ChunkIn,
         claim: Claim,
     ) -> Result<ChunkReceipt> {
-        let lead = if self.wants_sha256(&upload) { self.fronts.lead(&upload, span.offset) } else { None };
+        let lead =
+            if self.wants_sha256(&upload) { self.fronts.lead(&upload, span.offset).await? } else { None };
         let sha256 = lead.as_ref().map(|lead| lead.sha256.clone());
         let (intake, body) = Intake::watch(chunk.body, ChunkHasher::new(chunk.declared), sha256, claim.cut());
         failpoint::hit("chunk.before_write");
@@ -304,6 +305,7 @@ impl UploadService {
         }
         match error.kind() {
             BlobErrorKind::BodyTooLong => plan::size_mismatch(upload, span, intake.received()),
+            BlobErrorKind::Gone => self.refuse_lost(upload).await,
             _ => error.into(),
         }
     }

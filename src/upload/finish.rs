@@ -2,7 +2,11 @@
 //!
 //! The end is claimed in the database and fenced: a holder that was too slow changes nothing. Every step can be
 //! repeated, so that a crash between any two of them is healed by whoever comes next: the client, or the
-//! sweeper. The file is visible when the last transaction commits; before that nothing is.
+//! sweeper, of any node. The file is visible when the last transaction commits; before that nothing is.
+//!
+//! What can be known before the store puts the bytes together is verified before: then chunks can still be replaced.
+//! Where the store does not show its parts, the rest is learned from the whole blob, which nobody can change any more.
+//! What becomes of an end that fails is in `setback`.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -11,12 +15,14 @@ use futures_util::StreamExt;
 
 use super::flights::Finished;
 use super::plan;
+use super::setback::{Setback, taken_over};
 use super::{MISSING_RANGES_MAX, UploadService, not_found};
 use crate::base::crc::{Crc64, Crc64Joiner};
 use crate::base::digest::{Algorithm, Checksum};
 use crate::base::grant::check_content_type;
+use crate::base::stream::StreamError;
 use crate::base::{ByteRange, Code, Error, Principal, Result, UploadId, media_type};
-use crate::blob::{BlobErrorKind, PartTag};
+use crate::blob::{PartStore, PartTag};
 use crate::db::parts::Receipt;
 use crate::db::uploads::{FinishClaim, Upload, UploadState};
 use crate::files::File;
@@ -27,9 +33,10 @@ use crate::telemetry::{failpoint, metrics};
 const RECEIPTS_AT_ONCE: u32 = 10_000;
 
 /// What was learned of the whole file.
-struct Digests {
+struct Learned {
     crc64: Crc64,
     sha256: Option<[u8; 32]>,
+    content_type: Option<String>,
 }
 
 impl UploadService {
@@ -51,9 +58,10 @@ impl UploadService {
                 return Ok(Some(Finished { file, created: false }));
             }
             state @ (UploadState::Aborted | UploadState::Expired) => return Err(plan::gone(&upload, state)),
-            UploadState::Receiving | UploadState::Finalizing | UploadState::Sealed => {}
+            UploadState::Receiving => self.require_complete(&upload).await?,
+            // Whoever began its end may have withdrawn receipts since, and not have come to let it go.
+            UploadState::Finalizing | UploadState::Sealed => {}
         }
-        self.require_complete(who, id).await?;
 
         let claim = self.sessions.claim_finish(who.tenant(), id, declared, self.clock.now());
         let (upload, fence) = match claim.await? {
@@ -74,12 +82,12 @@ impl UploadService {
             .await
         {
             Ok(file) => Ok(Some(Finished { file, created: true })),
-            Err(error) => {
-                if !self.sessions.release_finish(id, fence, error.detail(), self.clock.now()).await? {
+            Err(setback) => {
+                let Some(error) = self.step_back(&upload, fence, setback).await? else {
                     return Ok(None); // the end was taken over: what became of it is not ours to tell
-                }
+                };
                 if error.code() == Code::UploadIncomplete {
-                    self.require_complete(who, id).await?;
+                    self.require_complete(&self.find(who, id).await?).await?;
                 }
                 Err(error)
             }
@@ -93,50 +101,76 @@ impl UploadService {
         upload: &Upload,
         fence: i64,
         declared: Option<Checksum>,
-    ) -> Result<File> {
+    ) -> Result<File, Setback> {
+        let (learned, tags) = self
+            .learn_from_parts(upload, fence, declared)
+            .await
+            .map_err(|error| Setback::of(error, upload.sealing))?;
+        failpoint::hit("finish.after_digests");
+
+        let begun = Instant::now();
+        self.put_together(upload, fence, &tags).await?;
+        let together = |error| Setback::of(error, true);
+        let learned = self.learn_from_whole(upload, declared, learned).await.map_err(together)?;
+        metrics::finalize_stage("store", begun.elapsed());
+        failpoint::hit("finish.after_store");
+        self.publish(who, upload, fence, learned).await.map_err(together)
+    }
+
+    /// What receipts and parts tell, and that what was declared of it holds.
+    async fn learn_from_parts(
+        &self,
+        upload: &Upload,
+        fence: i64,
+        declared: Option<Checksum>,
+    ) -> Result<(Learned, Vec<PartTag>)> {
         let begun = Instant::now();
         if self.settle_suspects(upload, Some(fence)).await? {
             let detail = format!("chunks of upload `{}` did not survive a loss of power", upload.id);
             return Err(Error::new(Code::UploadIncomplete, detail));
         }
         let (crc64, tags) = self.combine(upload).await?;
-        let wanted = [upload.checksum, declared];
-        let sha256 = match self.needs_sha256(upload, declared).then_some(self.fronts.finish(upload, fence)) {
-            None => None,
-            Some(finishing) => match finishing.await {
-                // Where one chunk is damaged others may be: the client is asked for all of them at once.
-                Err(error) if error.code() == Code::UploadIncomplete => {
-                    return self.find_damage(upload, fence).await;
-                }
-                sha256 => Some(sha256?),
-            },
+        let (sha256, content_type) = if self.store_of(upload)?.reads_staged() {
+            let sha256 =
+                match self.needs_sha256(upload, declared)?.then_some(self.fronts.finish(upload, fence)) {
+                    None => None,
+                    Some(finishing) => match finishing.await {
+                        // Where one chunk is damaged others may be: the client is asked for all of them at once.
+                        Err(error) if error.code() == Code::UploadIncomplete => {
+                            return Err(self.find_damage(upload, fence).await?);
+                        }
+                        sha256 => Some(sha256?),
+                    },
+                };
+            (sha256, self.look_at(upload).await?)
+        } else {
+            (self.fronts.known(upload).await?, None)
         };
-        let digests = Digests { crc64, sha256 };
-        for checksum in wanted.iter().flatten() {
-            checksum
-                .expect(&digests.of(checksum.algorithm()))
-                .map_err(|error| error.with("chunks_replaceable", true))?;
-        }
+        let learned = Learned { crc64, sha256, content_type };
+        learned.verify([upload.checksum, declared], !upload.sealing)?;
         metrics::finalize_stage("digest", begun.elapsed());
-        failpoint::hit("finish.after_digests");
+        Ok((learned, tags))
+    }
 
-        let begun = Instant::now();
-        // Before the bytes cannot be changed any more, where the store shows them by then.
-        let early = self.look_at(upload).await?;
-        match self.store_of(upload)?.complete(&upload.key, &upload.parts, upload.total_size, &tags).await {
-            Ok(_) => {}
-            Err(error) if error.kind() == BlobErrorKind::Incomplete => {
-                return self.find_damage(upload, fence).await;
-            }
-            Err(error) => return Err(error.into()),
+    /// What only the whole blob tells, and that what was declared of it holds.
+    async fn learn_from_whole(
+        &self,
+        upload: &Upload,
+        declared: Option<Checksum>,
+        mut learned: Learned,
+    ) -> Result<Learned> {
+        if learned.content_type.is_none() {
+            learned.content_type = Some(self.look_at(upload).await?.ok_or_else(|| gone(upload))?);
         }
-        let content_type = match early {
-            Some(found) => found,
-            None => self.look_at(upload).await?.ok_or_else(|| gone(upload))?,
-        };
-        metrics::finalize_stage("store", begun.elapsed());
-        failpoint::hit("finish.after_store");
+        if learned.sha256.is_none() && self.needs_sha256(upload, declared)? {
+            learned.sha256 = Some(self.fronts.read_whole(upload).await?);
+            learned.verify([upload.checksum, declared], false)?;
+        }
+        Ok(learned)
+    }
 
+    /// The last transaction: the file is visible when this answers.
+    async fn publish(&self, who: &Principal, upload: &Upload, fence: i64, learned: Learned) -> Result<File> {
         let begun = Instant::now();
         let now = self.clock.now();
         let file = File {
@@ -145,10 +179,10 @@ impl UploadService {
             store: upload.store.clone(),
             key: upload.key.clone(),
             filename: upload.filename.clone(),
-            content_type,
+            content_type: learned.content_type.unwrap_or_default(),
             size: upload.total_size,
-            sha256: digests.sha256,
-            crc64: digests.crc64,
+            sha256: learned.sha256,
+            crc64: learned.crc64,
             metadata: upload.metadata.clone(),
             created_at: now,
             updated_at: now,
@@ -156,8 +190,7 @@ impl UploadService {
             derived: 0,
         };
         if !self.sessions.complete(who, upload.id, fence, &file, now).await? {
-            let detail = format!("another node has taken over the end of upload `{}`; ask again", upload.id);
-            return Err(Error::new(Code::Unavailable, detail));
+            return Err(taken_over(upload));
         }
         failpoint::hit("finish.after_commit");
         metrics::finalize_stage("journal", begun.elapsed());
@@ -173,7 +206,12 @@ impl UploadService {
     async fn look_at(&self, upload: &Upload) -> Result<Option<String>> {
         let (store, mut head) = (self.store_of(upload)?, Vec::new());
         if let Some(range) = ByteRange::new(0, upload.total_size.min(media_type::HEAD_BYTES as u64)) {
-            let mut bytes = match store.read_staged(&upload.key, &upload.parts, range).await? {
+            let staged = if store.reads_staged() {
+                store.read_staged(&upload.key, &upload.parts, range).await?
+            } else {
+                None
+            };
+            let mut bytes = match staged {
                 Some(staged) => staged,
                 None => match store.get(&upload.key, Some(range)).await? {
                     Some(blob) => blob.bytes,
@@ -181,9 +219,7 @@ impl UploadService {
                 },
             };
             while let Some(frame) = bytes.next().await {
-                head.extend_from_slice(
-                    &frame.map_err(|error| Error::internal("the file cannot be read", error))?,
-                );
+                head.extend_from_slice(&frame.map_err(|error| broke_off(store.as_ref(), error))?);
             }
         }
         let claimed = upload.content_type.as_deref();
@@ -217,35 +253,17 @@ impl UploadService {
         Ok((whole.finish(), tags))
     }
 
-    /// The store has fewer bytes than the receipts say: every chunk is read back, damaged ones are withdrawn.
-    async fn find_damage(&self, upload: &Upload, fence: i64) -> Result<File> {
-        tracing::error!(upload.id = %upload.id, "the staged bytes of upload {} are damaged: reading all of them back", upload.id);
-        let mut next = 0;
-        loop {
-            let receipts = self.sessions.receipts(upload.id, next, RECEIPTS_AT_ONCE).await?;
-            let Some(last) = receipts.last() else { break };
-            next = last.index.get().saturating_add(1);
-            for receipt in &receipts {
-                self.settle(upload, receipt, Some(fence)).await?;
-            }
-        }
-        let detail =
-            format!("chunks of upload `{}` were damaged in the store; send what is missing again", upload.id);
-        Err(Error::new(Code::UploadIncomplete, detail))
-    }
-
     /// `UploadIncomplete` `{ missing, missing_count }` unless every chunk is there.
-    async fn require_complete(&self, who: &Principal, id: UploadId) -> Result<()> {
-        let upload = self.find(who, id).await?;
+    async fn require_complete(&self, upload: &Upload) -> Result<()> {
         let missing_count = upload.chunk_count - upload.received_chunks.min(upload.chunk_count);
         if missing_count == 0 {
             return Ok(());
         }
-        let (missing, _) = self.missing(&upload).await?;
+        let (missing, _) = self.missing(upload).await?;
         let detail = format!(
-            "{missing_count} of {} chunks of upload `{id}` are missing; send them, then finalize again \
+            "{missing_count} of {} chunks of upload `{}` are missing; send them, then finalize again \
              (at most {MISSING_RANGES_MAX} ranges are listed)",
-            upload.chunk_count
+            upload.chunk_count, upload.id
         );
         let ranges: Vec<_> = missing.iter().map(|&(first, last)| vec![first, last]).collect();
         Err(Error::new(Code::UploadIncomplete, detail)
@@ -254,12 +272,7 @@ impl UploadService {
     }
 
     /// Does `work` and keeps the claim alive meanwhile.
-    async fn while_renewing<T>(
-        &self,
-        id: UploadId,
-        fence: i64,
-        work: impl Future<Output = Result<T>>,
-    ) -> Result<T> {
+    async fn while_renewing<T>(&self, id: UploadId, fence: i64, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
         let every: Duration = FINISH_CLAIM_TTL / 3;
         loop {
@@ -276,15 +289,29 @@ impl UploadService {
     }
 }
 
+/// A file of our own that cannot be read is broken; another machine that stops in the middle may only be away.
+fn broke_off(store: &dyn PartStore, error: StreamError) -> Error {
+    if store.reads_staged() {
+        return Error::internal("the file cannot be read", error);
+    }
+    Error::unavailable("the store broke off while the file was read", error)
+}
+
 fn gone(upload: &Upload) -> Error {
     Error::internal("the file cannot be read", format!("blob {} is gone", upload.key))
 }
 
-impl Digests {
-    fn of(&self, algorithm: Algorithm) -> Checksum {
-        match (algorithm, self.sha256) {
-            (Algorithm::Sha256, Some(sha256)) => Checksum::Sha256(sha256),
-            _ => Checksum::Crc64Nvme(self.crc64),
+impl Learned {
+    /// Compares those of the `declared` digests that are known.
+    fn verify(&self, declared: [Option<Checksum>; 2], replaceable: bool) -> Result<()> {
+        for checksum in declared.iter().flatten() {
+            let actual = match (checksum.algorithm(), self.sha256) {
+                (Algorithm::Sha256, None) => continue,
+                (Algorithm::Sha256, Some(sha256)) => Checksum::Sha256(sha256),
+                _ => Checksum::Crc64Nvme(self.crc64),
+            };
+            checksum.expect(&actual).map_err(|error| error.with("chunks_replaceable", replaceable))?;
         }
+        Ok(())
     }
 }

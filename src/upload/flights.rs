@@ -14,6 +14,7 @@ use super::{Status, UploadService};
 use crate::base::digest::{Algorithm, Checksum};
 use crate::base::principal::Scope;
 use crate::base::{Error, Principal, Result, UploadId};
+use crate::config::ChecksumPolicy;
 use crate::db::uploads::{Upload, UploadState};
 use crate::files::File;
 
@@ -92,8 +93,9 @@ impl UploadService {
     /// that a digest that differs is told at once then.
     ///
     /// # Errors
-    /// `UploadIncomplete` `{ missing, missing_count }`; `ChecksumMismatch` `{ …, chunks_replaceable }`: the
-    /// session stays and chunks can be replaced; `UploadNotFound`, `UploadGone`.
+    /// `UploadIncomplete` `{ missing, missing_count }`; `ChecksumMismatch` `{ …, chunks_replaceable }`: the session
+    /// stays, and either chunks can be replaced, or it is `sealed` and can be finalized with another digest;
+    /// `UnsupportedMediaType` where an upload token is for other types; `UploadNotFound`, `UploadGone`.
     pub async fn finalize(
         self: &Arc<Self>,
         who: &Principal,
@@ -140,15 +142,20 @@ impl UploadService {
     /// How far the work is, whoever does it.
     pub(super) async fn finish_progress(&self, upload: &Upload) -> Result<FinishProgress> {
         let total_bytes = upload.total_size;
-        if !self.needs_sha256(upload, upload.finish_checksum) {
+        if !self.needs_sha256(upload, upload.finish_checksum)? {
             return Ok(FinishProgress { done_bytes: total_bytes, total_bytes });
         }
         Ok(FinishProgress { done_bytes: self.fronts.position(upload).await?, total_bytes })
     }
 
-    /// Whether the file's SHA-256 must be known to finish it as `declared`.
-    pub(super) fn needs_sha256(&self, upload: &Upload, declared: Option<Checksum>) -> bool {
-        self.wants_sha256(upload)
-            || declared.is_some_and(|checksum| checksum.algorithm() == Algorithm::Sha256)
+    /// Whether the file's SHA-256 must be known to finish it as `declared`. Where all bytes would have to be fetched
+    /// again for it, only if somebody asked for it.
+    pub(super) fn needs_sha256(&self, upload: &Upload, declared: Option<Checksum>) -> Result<bool> {
+        let is_sha256 = |checksum: Checksum| checksum.algorithm() == Algorithm::Sha256;
+        Ok(match self.rules.checksum {
+            ChecksumPolicy::Sha256 => true,
+            ChecksumPolicy::Auto if self.store_of(upload)?.reads_staged() => true,
+            _ => upload.checksum.is_some_and(is_sha256) || declared.is_some_and(is_sha256),
+        })
     }
 }

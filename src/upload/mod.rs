@@ -2,7 +2,8 @@
 //!
 //! [`UploadService`] is called by `http` (and later by other protocols); its methods stand by subject:
 //! here beginning, looking and giving up; in `chunk` a chunk's way in; in `finish` its becoming a file, and in
-//! `flights` the waiting for that; in `front` the SHA-256 of what is there so far; in `suspects` what a loss of
+//! `setback` what becomes of it if that fails, in
+//! `flights` the waiting for it; in `front` the SHA-256 of what is there so far; in `suspects` what a loss of
 //! power may have taken; in `sweep` what happens when nobody asks; in `events` the telling of it; in `whole` files that come in one request.
 //! Every decision that is a pure function stands in `plan`.
 
@@ -14,6 +15,8 @@ mod front;
 mod intake;
 pub mod plan;
 mod read_back;
+mod rules;
+mod setback;
 mod suspects;
 mod sweep;
 mod whole;
@@ -26,6 +29,7 @@ pub use chunk::{ChunkIn, ChunkReceipt};
 pub use events::{Progress, UploadEvent, UploadEvents};
 pub use flights::{Finalized, FinishProgress, Finished};
 pub use plan::OnRepeat;
+pub use rules::Rules;
 pub use sweep::Sweeper;
 pub use whole::{Batch, NewFile};
 
@@ -38,7 +42,7 @@ use crate::base::principal::Scope;
 use crate::base::range::gaps;
 use crate::base::{Clock, Code, Error, Page, Principal, Result, Timestamp, UploadId, page};
 use crate::blob::{BlobKey, PartStore, Stores};
-use crate::config::{ChecksumPolicy, Durability, FileUpload};
+use crate::config::ChecksumPolicy;
 pub use crate::db::uploads::{Protocol, Upload, UploadFilter, UploadState};
 
 use crate::db::uploads::{EndOutcome, EndState};
@@ -49,42 +53,6 @@ use crate::telemetry::{Tasks, failpoint, metrics};
 
 /// At most this many ranges of missing chunks are told at once; the next look tells the next ones.
 pub const MISSING_RANGES_MAX: usize = 1_000;
-
-/// What an operator allows.
-#[derive(Debug, Clone)]
-pub struct Rules {
-    /// Larger files are refused.
-    pub max_file_bytes: u64,
-    /// The chunk size of clients without a wish.
-    pub chunk_size_bytes: u64,
-    /// A session without receipts ends after this long.
-    pub idle_ttl: Duration,
-    /// A session ends this long after its creation at the latest.
-    pub max_age: Duration,
-    /// Who asks for an upload's end is answered in this time, done or not.
-    pub finalize_wait: Duration,
-    /// Which digests are computed.
-    pub checksum: ChecksumPolicy,
-    /// Bytes without a digest are refused.
-    pub require_chunk_checksum: bool,
-    /// When bytes and rows are forced to the disk.
-    pub durability: Durability,
-}
-
-impl From<&FileUpload> for Rules {
-    fn from(config: &FileUpload) -> Self {
-        Self {
-            max_file_bytes: config.max_file_size.bytes(),
-            chunk_size_bytes: config.chunk_size.bytes(),
-            idle_ttl: config.session_idle_ttl,
-            max_age: config.session_max_age,
-            finalize_wait: config.finalize_wait,
-            checksum: config.checksum,
-            require_chunk_checksum: config.require_chunk_checksum,
-            durability: config.durability,
-        }
-    }
-}
 
 /// What a client asks for when it begins an upload.
 #[derive(Debug, Clone)]
@@ -213,6 +181,7 @@ impl UploadService {
             error: None,
             finish_fence: 0,
             finish_checksum: None,
+            sealing: false,
         };
         let quota = self.files.quota();
         let limits = quota.limits_beside_incoming(who.tenant());
@@ -220,10 +189,13 @@ impl UploadService {
         let status = Status { upload, missing, offset: 0, progress: None, file: None };
         failpoint::hit("create.before_commit");
         let (begun, grant) = (status.upload.clone(), who.grant().cloned());
-        let created = self.sessions.create(begun, keep(&status), room, limits, grant).await?;
-        created.require(&quota.limits())?;
+        let created = self.sessions.create(begun, keep(&status), room, limits, grant).await;
+        let created = created.and_then(|admission| admission.require(&quota.limits()));
+        created.inspect_err(|error| self.never_began(store, &status.upload, error))?;
         failpoint::hit("create.after_commit");
-        self.vouched.add(id);
+        if store.reads_staged() {
+            self.vouched.add(id);
+        }
         self.fronts.begin(id);
         metrics::upload("created");
         Ok(status)
@@ -319,6 +291,20 @@ impl UploadService {
             }
             EndOutcome::Missing => Err(not_found(id)),
         }
+    }
+
+    /// The store has begun an upload that the database does not know. If it is not known what the database knows, a
+    /// lifecycle rule of the store ends it, as it does if this process is killed.
+    fn never_began(&self, store: &Arc<dyn PartStore>, upload: &Upload, error: &Error) {
+        if error.code() == Code::Unavailable {
+            return;
+        }
+        let (store, key, parts) = (Arc::clone(store), upload.key.clone(), upload.parts.clone());
+        self.tasks.spawn("abandon upload that never began", async move {
+            if let Err(error) = store.abandon(&key, &parts).await {
+                tracing::warn!(%key, %error, "an upload that never began is left in the store: {error}");
+            }
+        });
     }
 
     /// Removes what an aborted or expired session left in the store. Can be repeated.

@@ -58,6 +58,9 @@ impl UploadService {
         if upload.state != UploadState::Receiving && fence.is_none() {
             return Ok(false);
         }
+        if !self.store_of(upload)?.reads_staged() {
+            return Ok(false); // what such a store has answered for, it keeps
+        }
         let vouched = self.vouched.of(upload.id);
         let mut vouched = vouched.lock().await;
         if *vouched {

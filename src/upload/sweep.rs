@@ -60,8 +60,8 @@ impl Sweeper {
         for (store, _) in uploads.stores.iter() {
             self.sweep_store(store, now, may_expire).await?;
         }
-        let forgotten = uploads.sessions.forget_ended(now.minus(REMEMBERED), ENDS_PER_ROUND).await?;
-        metrics::swept("forget", forgotten);
+        self.forget(now).await?;
+        uploads.fronts.forget_idle(uploads.rules.idle_ttl);
         while uploads.sessions.forget_receipts(ROWS_AT_ONCE).await? > 0
             && !uploads.tasks.stopping().is_cancelled()
         {}
@@ -114,6 +114,26 @@ impl Sweeper {
             metrics::upload("expired");
             uploads.clear(&upload).await?;
         }
+        Ok(())
+    }
+
+    /// Forgets uploads that ended long ago.
+    async fn forget(&self, now: Timestamp) -> Result<()> {
+        let (uploads, mut left_nothing) = (&self.uploads, Vec::new());
+        for upload in uploads.sessions.forgettable(now.minus(REMEMBERED), ENDS_PER_ROUND).await? {
+            // A part that was on its way when the upload ended, on whichever node, may have come after that: S3 asks
+            // for AbortMultipartUpload to be repeated then. Nobody is sending any more a day later.
+            let abandoned = match uploads.stores.named(&upload.store) {
+                Ok(store) if !store.reads_staged() => store.abandon(&upload.key, &upload.parts).await,
+                _ => Ok(()),
+            };
+            if let Err(error) = abandoned {
+                tracing::warn!(upload.id = %upload.id, %error, "upload {} is not forgotten yet: {error}", upload.id);
+                continue;
+            }
+            left_nothing.push(upload.id);
+        }
+        metrics::swept("forget", uploads.sessions.forget(left_nothing).await?);
         Ok(())
     }
 

@@ -2,8 +2,10 @@
 //!
 //! The bytes of each are staged in the store under the key that its file will have. One transaction adds all
 //! rows; before it nothing can be seen, and whatever happens before it leaves nothing: a batch that is dropped
-//! takes its bytes back, one that died with the process is found at the next start ([`crate::blob::Leftovers`]).
+//! takes its bytes back, one that died with the process is found at the next start, or was announced before
+//! ([`crate::blob::Leftovers`]).
 
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,11 +21,12 @@ use crate::base::media_type::{self, HEAD_BYTES};
 use crate::base::metadata::{self, Metadata};
 use crate::base::principal::Scope;
 use crate::base::{ByteStream, Code, Error, FileId, Principal, Result};
-use crate::blob::{BlobError, BlobErrorKind, BlobKey, Length};
+use crate::blob::{BlobError, BlobErrorKind, BlobKey, Leftovers, Length};
 use crate::config::{ChecksumPolicy, Durability};
 use crate::db::Commit;
 use crate::files::{File, Incoming};
 use crate::idempotency::Answered;
+use crate::session::Announced;
 use crate::telemetry::{failpoint, metrics};
 
 /// Whoever waits for the commit longer than this is told that the database is away; it may still come.
@@ -52,6 +55,8 @@ pub struct Batch {
     files: Vec<File>,
     /// Where bytes of this batch are, or are about to be.
     staged: Vec<BlobKey>,
+    /// The same, where the store would not find them again: until when nobody else touches them.
+    announced: Vec<Announced>,
     /// Their room in the tenant's quota, until they are counted in the database.
     room: Vec<Incoming>,
 }
@@ -64,7 +69,8 @@ impl UploadService {
     pub fn batch(self: &Arc<Self>, who: &Principal) -> Result<Batch> {
         who.require(Scope::Upload)?;
         let (service, who) = (Arc::clone(self), who.clone());
-        Ok(Batch { service, who, files: Vec::new(), staged: Vec::new(), room: Vec::new() })
+        let (files, staged, announced, room) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Ok(Batch { service, who, files, staged, announced, room })
     }
 }
 
@@ -84,6 +90,11 @@ impl Batch {
         let now = service.clock.now();
         let id = FileId::new(now);
         let key = BlobKey::of_file(self.who.tenant(), id);
+        if service.stores.default_store().leftovers() == Leftovers::Announced {
+            let until = now.plus(service.rules.announced_for);
+            let store = service.stores.default_name();
+            self.announced.push(service.sessions.announce(store, &key, until, now).await?);
+        }
         self.staged.push(key.clone());
 
         let (sha256s, others): (Vec<_>, Vec<_>) =
@@ -93,7 +104,8 @@ impl Batch {
         let cut = CancellationToken::new();
         let (head, body) = behead(room.watch(new.body));
         let (intake, body) = Intake::watch(body, ChunkHasher::new(others), sha256, &cut);
-        let size = match service.stores.default_store().stage(&key, body, length).await {
+        let staging = service.stores.default_store().stage(&key, body, length);
+        let size = match self.while_announced(staging).await? {
             Ok(size) => size,
             Err(error) => return Err(room.refusal().unwrap_or_else(|| refuse(error, length, &intake))),
         };
@@ -127,6 +139,32 @@ impl Batch {
         }
         self.files.push(file);
         Ok(())
+    }
+
+    /// Does `work`, however long it takes, and gives what was announced more time meanwhile.
+    ///
+    /// # Errors
+    /// Only those of that.
+    async fn while_announced<T>(&mut self, work: impl Future<Output = T>) -> Result<T> {
+        let service = Arc::clone(&self.service);
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(done),
+                () = tokio::time::sleep(service.rules.announced_for / 3) => {}
+            }
+            let until = service.clock.now().plus(service.rules.announced_for);
+            for announced in &mut self.announced {
+                match service.sessions.renew_announced(announced, until).await {
+                    Err(error) if error.code() == Code::Overloaded => return Err(error),
+                    // It is tried again; publishing them looks at it once more anyway.
+                    Err(error) => {
+                        tracing::warn!(key = %announced.key, %error, "announced bytes were not given more time: {error}");
+                    }
+                    Ok(()) => {}
+                }
+            }
+        }
     }
 
     /// What can be said before a byte is read.
@@ -186,14 +224,14 @@ impl Batch {
         for file in &mut files {
             (file.created_at, file.updated_at) = (now, now);
         }
-        let keys = std::mem::take(&mut self.staged);
-        if let Err(error) = service
-            .sessions
-            .publish(&self.who, &files, keep(&files), commit, service.files.quota().limits())
-            .await
-        {
+        let (keys, announced) = (std::mem::take(&mut self.staged), std::mem::take(&mut self.announced));
+        let (answered, limits) = (keep(&files), service.files.quota().limits());
+        let published =
+            service.sessions.publish(&self.who, &files, answered, commit, limits, &announced).await;
+        if let Err(error) = published {
             if error.code() != Code::Unavailable {
-                self.staged = keys; // nothing was changed: they go with this value
+                // Nothing was changed: they go with this value.
+                (self.staged, self.announced) = (keys, announced);
             }
             return Err(error);
         }
@@ -210,14 +248,23 @@ impl Batch {
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        let staged = std::mem::take(&mut self.staged);
-        if staged.is_empty() || tokio::runtime::Handle::try_current().is_err() {
+        let (staged, announced) = (std::mem::take(&mut self.staged), std::mem::take(&mut self.announced));
+        if (staged.is_empty() && announced.is_empty()) || tokio::runtime::Handle::try_current().is_err() {
             return;
         }
-        let store = Arc::clone(self.service.stores.default_store());
+        let service = Arc::clone(&self.service);
         self.service.tasks.spawn("take files back", async move {
+            for Announced { store, key, until } in announced {
+                // If this fails, it happens when their time is over.
+                if let Err(error) = service.files.remove(&store, &key, until).await {
+                    tracing::warn!(%key, %error, "blob {key} was not removed yet: {error}");
+                }
+            }
+            if service.stores.default_store().leftovers() == Leftovers::Announced {
+                return;
+            }
             for key in staged {
-                if let Err(error) = store.delete(&key).await {
+                if let Err(error) = service.stores.default_store().delete(&key).await {
                     tracing::warn!(%key, %error, "blob {key} was not removed yet: {error}");
                 }
             }

@@ -229,6 +229,10 @@ impl PartStore for ObjectStore {
         parts::write(self, key, parts, span, body).await
     }
 
+    fn reads_staged(&self) -> bool {
+        false
+    }
+
     async fn read_staged(
         &self,
         _key: &BlobKey,

@@ -47,8 +47,20 @@ pub enum EndOutcome {
     Missing,
 }
 
-/// Claims the finishing of an upload that is `receiving`, or whose claim ran out, until `until`. `declared` is kept
-/// with the claim, for whoever has to go on in its holder's place.
+/// Where a claim that is let go leaves its upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Released {
+    /// It takes chunks again.
+    Receiving,
+    /// Its bytes are put together: it is finalized once more, or aborted, or it expires.
+    Sealed {
+        /// When.
+        expires_at: Timestamp,
+    },
+}
+
+/// Claims the finishing of an upload that is `receiving` or `sealed`, or whose claim ran out, until `until`. `declared`
+/// is kept with the claim, for whoever has to go on in its holder's place.
 pub async fn claim_finish(
     c: &mut Conn,
     tenant: &TenantId,
@@ -65,7 +77,7 @@ pub async fn claim_finish(
             finish_checksum = $6, updated_at = $5
         WHERE tenant_id = $1
           AND id = $2
-          AND (state = 'receiving' OR (state = 'finalizing' AND finish_until <= $5))
+          AND (state IN ('receiving', 'sealed') OR (state = 'finalizing' AND finish_until <= $5))
         RETURNING ",
         upload_columns!()
     );
@@ -84,7 +96,7 @@ pub async fn claim_finish(
     }
     Ok(match state(c, Some(tenant), id).await? {
         None => FinishClaim::Missing,
-        Some((UploadState::Receiving | UploadState::Finalizing, until)) => {
+        Some((UploadState::Receiving | UploadState::Finalizing | UploadState::Sealed, until)) => {
             FinishClaim::Held { until: until.unwrap_or(now) }
         }
         Some((state, _)) => FinishClaim::Ended(state),
@@ -129,22 +141,77 @@ pub async fn renew_finish(c: &mut Conn, id: UploadId, fence: i64, until: Timesta
     Ok(renewed > 0)
 }
 
-/// Lets a claim go: the upload takes chunks again, and tells `error`. `false` if it is not the caller's any more.
+/// Notes that the store is about to be told to put the bytes together: whoever comes after this holder must not
+/// believe that chunks can still be replaced. `false` if the claim is not the caller's any more.
+pub async fn set_sealing(c: &mut Conn, id: UploadId, fence: i64) -> Result<bool> {
+    const SEALING: &str = "
+        UPDATE cifra_uploads
+        SET sealing = TRUE
+        WHERE id = $1
+          AND finish_fence = $2
+          AND state = 'finalizing'
+    ";
+    let marked = on!(c, c => sqlx::query(SEALING)
+        .bind(id)
+        .bind(fence)
+        .execute(&mut *c)
+        .await
+        .map(|done| done.rows_affected()))?;
+    Ok(marked > 0)
+}
+
+/// Lets a claim go: the upload is what `to` says, and tells `error`. `false` if it is not the caller's any more.
 pub async fn release_finish(
+    c: &mut Conn,
+    id: UploadId,
+    fence: i64,
+    to: Released,
+    error: Option<&str>,
+    now: Timestamp,
+) -> Result<bool> {
+    const RELEASE: &str = "
+        UPDATE cifra_uploads
+        SET state = $5, sealing = $6, expires_at = COALESCE($7, expires_at), finish_node = NULL, finish_until = NULL,
+            error = $3, updated_at = $4
+        WHERE id = $1
+          AND finish_fence = $2
+          AND state = 'finalizing'
+    ";
+    let (state, sealing, expires_at) = match to {
+        Released::Receiving => (UploadState::Receiving, false, None),
+        Released::Sealed { expires_at } => (UploadState::Sealed, true, Some(expires_at)),
+    };
+    let released = on!(c, c => sqlx::query(RELEASE)
+        .bind(id)
+        .bind(fence)
+        .bind(error)
+        .bind(now)
+        .bind(state.as_str())
+        .bind(sealing)
+        .bind(expires_at)
+        .execute(&mut *c)
+        .await
+        .map(|done| done.rows_affected()))?;
+    Ok(released > 0)
+}
+
+/// Lets a claim run out at once: the upload stays `finalizing`, and anybody may go on where its holder stopped.
+/// `false` if it is not the caller's any more.
+pub async fn yield_finish(
     c: &mut Conn,
     id: UploadId,
     fence: i64,
     error: Option<&str>,
     now: Timestamp,
 ) -> Result<bool> {
-    const RELEASE: &str = "
+    const YIELD: &str = "
         UPDATE cifra_uploads
-        SET state = 'receiving', finish_node = NULL, finish_until = NULL, error = $3, updated_at = $4
+        SET finish_until = $4, error = $3, updated_at = $4
         WHERE id = $1
           AND finish_fence = $2
           AND state = 'finalizing'
     ";
-    let released = on!(c, c => sqlx::query(RELEASE)
+    let yielded = on!(c, c => sqlx::query(YIELD)
         .bind(id)
         .bind(fence)
         .bind(error)
@@ -152,7 +219,7 @@ pub async fn release_finish(
         .execute(&mut *c)
         .await
         .map(|done| done.rows_affected()))?;
-    Ok(released > 0)
+    Ok(yielded > 0)
 }
 
 /// Marks a claimed upload as completed, and gives back what was reserved for it; to be called in the transaction
@@ -187,7 +254,7 @@ async fn give_back(c: &mut Conn, tenant: &TenantId, bytes: i64) -> Result<()> {
 /// Which end a client or the sweeper wishes for an upload.
 ///
 /// `Aborted` takes it from `receiving`, from `sealed`, or from a claim on finishing that ran out. `Expired` takes
-/// it from `receiving` only, and only while `expires_at` is in the past: a chunk that came after the sweeper
+/// it from the first two only, and only while `expires_at` is in the past: a chunk that came after the sweeper
 /// looked saves it. What was reserved for the upload is given back. `tenant` is `None` for the sweeper, which
 /// serves all.
 ///
@@ -216,7 +283,7 @@ pub async fn end(
         SET state = 'expired', updated_at = $3, ended_at = $3
         WHERE id = $1
           AND ($2 IS NULL OR tenant_id = $2)
-          AND state = 'receiving'
+          AND state IN ('receiving', 'sealed')
           AND expires_at <= $3
         RETURNING ",
         upload_columns!()
@@ -241,6 +308,37 @@ pub async fn end(
         Some((UploadState::Receiving | UploadState::Finalizing | UploadState::Sealed, _)) => EndOutcome::Busy,
         Some((state, _)) => EndOutcome::Already(state),
     })
+}
+
+/// Expires an upload before its time, because the store has dropped its bytes: one that is `receiving`, or whose
+/// finishing the caller has claimed with `fence`. The upload as it is after; `None` if it is neither.
+pub async fn lose(
+    c: &mut Conn,
+    id: UploadId,
+    fence: Option<i64>,
+    error: &str,
+    now: Timestamp,
+) -> Result<Option<Upload>> {
+    const LOSE: &str = concat!(
+        "
+        UPDATE cifra_uploads
+        SET state = 'expired', finish_node = NULL, finish_until = NULL, error = $3, updated_at = $4, ended_at = $4
+        WHERE id = $1
+          AND ((state = 'receiving' AND $2 IS NULL) OR (state = 'finalizing' AND finish_fence = $2))
+        RETURNING ",
+        upload_columns!()
+    );
+    let row: Option<UploadRow> = on!(c, c => sqlx::query_as(LOSE)
+        .bind(id)
+        .bind(fence)
+        .bind(error)
+        .bind(now)
+        .fetch_optional(&mut *c)
+        .await)?;
+    let Some(row) = row else { return Ok(None) };
+    let upload = Upload::try_from(row)?;
+    give_back(c, &upload.tenant, to_row(upload.total_size)?).await?;
+    Ok(Some(upload))
 }
 
 /// The ends of an upload that is not to become a file.

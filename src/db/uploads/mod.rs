@@ -15,12 +15,14 @@ use crate::base::metadata::Metadata;
 use crate::base::{BlobKey, PartsId, Result, TenantId, Timestamp, UploadId, crc};
 
 pub use self::ends::{
-    EndOutcome, EndState, FinishClaim, break_finish_claims, claim_finish, complete, delete, end,
+    EndOutcome, EndState, FinishClaim, Released, break_finish_claims, claim_finish, complete, delete, end,
 };
-pub use self::ends::{release_finish, renew_finish};
+pub use self::ends::{lose, release_finish, renew_finish, set_sealing, yield_finish};
 pub use self::row::{Protocol, UploadState};
 pub(super) use self::row::{UploadRow, upload_columns};
-pub use self::sweep::{abandoned, expired, forget_ended, is_staged, reserved_bytes, set_cleared, uncleared};
+pub use self::sweep::{
+    abandoned, expired, forget, forgettable, is_staged, reserved_bytes, set_cleared, uncleared,
+};
 
 /// An upload, as its row tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +75,8 @@ pub struct Upload {
     pub finish_fence: i64,
     /// What the file must have besides `checksum`, as declared with the newest claim on finishing.
     pub finish_checksum: Option<Checksum>,
+    /// The store was told to put the bytes together, where parts cannot be replaced after that.
+    pub sealing: bool,
 }
 
 /// Which uploads a list shows.
@@ -181,7 +185,7 @@ pub async fn list(
         }
         match filter.state {
             None => {}
-            Some(UploadState::Receiving | UploadState::Expired) => query = query.bind(now),
+            Some(UploadState::Receiving | UploadState::Sealed | UploadState::Expired) => query = query.bind(now),
             Some(state) => query = query.bind(state.as_str()),
         }
         for (key, value) in &filter.metadata {
@@ -202,11 +206,12 @@ fn list_text(filter: &UploadFilter, after: bool) -> String {
         next += 2;
     }
     if let Some(state) = filter.state {
-        // One that receives and whose time is over has expired, whether or not the sweeper has come by.
+        // One that waits for its client and whose time is over has expired, whether or not the sweeper has come by.
         conditions.push(match state {
             UploadState::Receiving => format!("state = 'receiving' AND expires_at > ${next}"),
+            UploadState::Sealed => format!("state = 'sealed' AND expires_at > ${next}"),
             UploadState::Expired => {
-                format!("(state = 'expired' OR (state = 'receiving' AND expires_at <= ${next}))")
+                format!("(state = 'expired' OR (state IN ('receiving', 'sealed') AND expires_at <= ${next}))")
             }
             _ => format!("state = ${next}"),
         });

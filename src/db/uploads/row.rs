@@ -111,7 +111,7 @@ macro_rules! upload_columns {
     () => {
         "id, tenant_id, store, blob_key, parts_id, state, protocol, filename, content_type, total_size, \
          chunk_size, chunk_count, received_bytes, received_chunks, withdrawals, checksum, metadata, created_at, \
-         updated_at, expires_at, ended_at, error, finish_fence, finish_checksum"
+         updated_at, expires_at, ended_at, error, finish_fence, finish_checksum, sealing"
     };
 }
 pub(in crate::db) use upload_columns;
@@ -144,6 +144,7 @@ pub(in crate::db) struct UploadRow {
     error: Option<String>,
     finish_fence: i64,
     finish_checksum: Option<String>,
+    sealing: bool,
 }
 
 const TABLE: &str = "cifra_uploads";
@@ -184,6 +185,7 @@ impl TryFrom<UploadRow> for Upload {
             error: row.error,
             finish_fence: row.finish_fence,
             finish_checksum: checksum(row.finish_checksum)?,
+            sealing: row.sealing,
         })
     }
 }

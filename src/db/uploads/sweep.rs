@@ -5,7 +5,7 @@ use crate::base::{PartsId, Result, Timestamp, UploadId};
 use crate::db::conn::{Conn, on};
 use crate::db::error::number;
 
-/// Uploads of `store` that still receive and whose time is over, the longest over first.
+/// Uploads of `store` that still wait for their client and whose time is over, the longest over first.
 pub async fn expired(c: &mut Conn, store: &str, now: Timestamp, limit: u32) -> Result<Vec<Upload>> {
     const EXPIRED: &str = concat!(
         "SELECT ",
@@ -13,7 +13,7 @@ pub async fn expired(c: &mut Conn, store: &str, now: Timestamp, limit: u32) -> R
         "
         FROM cifra_uploads
         WHERE store = $1
-          AND state = 'receiving'
+          AND state IN ('receiving', 'sealed')
           AND expires_at <= $2
         ORDER BY expires_at, id
         LIMIT $3"
@@ -86,31 +86,46 @@ pub async fn set_cleared(c: &mut Conn, id: UploadId) -> Result<bool> {
     Ok(marked > 0)
 }
 
-/// Removes the rows of uploads that were aborted or expired before `before`, at most `limit`, with their metadata;
-/// returns how many.
+/// Uploads that were aborted or expired before `before` and can be forgotten, the oldest first, at most `limit`.
 ///
 /// Only those whose bytes are cleared ([`set_cleared`]) and whose journal is ([`crate::db::parts::delete_of_ended`]),
-/// so that one call never removes a million receipts.
-pub async fn forget_ended(c: &mut Conn, before: Timestamp, limit: u32) -> Result<u64> {
-    const FORGET: &str = "
-        DELETE FROM cifra_uploads
-        WHERE id IN (
-            SELECT id
-            FROM cifra_uploads
-            WHERE state IN ('aborted', 'expired')
-              AND bytes_cleared = TRUE
-              AND journal_cleared = TRUE
-              AND ended_at < $1
-            ORDER BY ended_at
-            LIMIT $2
-        )
-    ";
-    Ok(on!(c, c => sqlx::query(FORGET)
+/// so that [`forget`] never removes a million receipts.
+pub async fn forgettable(c: &mut Conn, before: Timestamp, limit: u32) -> Result<Vec<Upload>> {
+    const FORGETTABLE: &str = concat!(
+        "SELECT ",
+        upload_columns!(),
+        "
+        FROM cifra_uploads
+        WHERE state IN ('aborted', 'expired')
+          AND bytes_cleared = TRUE
+          AND journal_cleared = TRUE
+          AND ended_at < $1
+        ORDER BY ended_at
+        LIMIT $2"
+    );
+    let rows: Vec<UploadRow> = on!(c, c => sqlx::query_as(FORGETTABLE)
         .bind(before)
         .bind(i64::from(limit))
+        .fetch_all(&mut *c)
+        .await)?;
+    rows.into_iter().map(Upload::try_from).collect()
+}
+
+/// Removes the row of such an upload, with its metadata. `false` if somebody else was faster.
+pub async fn forget(c: &mut Conn, id: UploadId) -> Result<bool> {
+    const FORGET: &str = "
+        DELETE FROM cifra_uploads
+        WHERE id = $1
+          AND state IN ('aborted', 'expired')
+          AND bytes_cleared = TRUE
+          AND journal_cleared = TRUE
+    ";
+    let forgotten = on!(c, c => sqlx::query(FORGET)
+        .bind(id)
         .execute(&mut *c)
         .await
-        .map(|done| done.rows_affected()))?)
+        .map(|done| done.rows_affected()))?;
+    Ok(forgotten > 0)
 }
 
 /// Bytes that uploads of `store` may still bring: what they announced, less what came.

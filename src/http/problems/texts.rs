@@ -115,12 +115,15 @@ texts! {
         "Within 24 hours the key came with another path, query, type or body; or before its first request was answered."
         "With `Retry-After`, ask again: the answer will be that of the first. Without, take a new key.";
     UploadFinalized:
-        "The upload takes no more changes: it is being finalized, or has become a file."
+        "The upload takes no more changes: it is being finalized, is sealed, or has become a file."
         "A chunk or an abort came after finalize."
-        "Ask for the upload's state. Once it is completed it is the file of the same id; delete that to get rid of it.";
+        "Ask for the upload's state. Once it is completed it is the file of the same id; delete that to get rid of it. \
+         One that is `sealed` did not have the digest that was declared, or is of another type than its upload token \
+         allows, and its chunks can't be replaced any more: finalize it with the digest that its bytes have, or delete it.";
     UploadGone:
         "The upload has ended without becoming a file; its bytes are gone."
-        "Somebody aborted it, or nothing was sent for longer than an upload may rest, or it grew too old."
+        "Somebody aborted it, or nothing was sent for longer than an upload may rest, or it grew too old, or the storage \
+         has dropped what was sent, which `detail` says."
         "Begin a new one with `POST /api/uploads`."
         [Member::always("state", Kind::Text, "`aborted` or `expired`.")];
     PreconditionFailed:
@@ -165,7 +168,8 @@ texts! {
         "The bytes are not those whose digest was declared; they don't count."
         "They were damaged on their way, the file changed while it was read, or the digest is of something else."
         "Compute the digest again and send the bytes again. At finalize: if `chunks_replaceable` is true, send the wrong \
-         chunks with `?replace=true` and finalize again; otherwise begin a new upload."
+         chunks with `?replace=true` and finalize again; otherwise the upload is `sealed`: if its bytes are right after \
+         all, finalize it with their digest, else delete it and begin a new upload."
         [Member::always("algorithm", Kind::Text, "Which digest differs."),
          Member::always("expected", Kind::Text, "What was declared."),
          Member::always("actual", Kind::Text, "What the bytes have."),
@@ -194,7 +198,8 @@ texts! {
         "Wait as long as `Retry-After` says and send the request again. Operators: `/readyz` tells which part it is.";
     Overloaded:
         "The service has more to do than it can take on, and says so at once instead of letting everybody wait."
-        "More requests wait for the database, or for memory, than there is room for."
+        "More requests wait for the database, for memory, or to pass bytes on to the storage than there is room for; or a \
+         file in one request took so long that its bytes were given up."
         "Wait as long as `Retry-After` says, then go on with fewer requests at once.";
     StorageFull:
         "There is no room left for this; nothing of the request was kept. Other requests go on."

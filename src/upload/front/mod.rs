@@ -5,6 +5,9 @@
 //! they pass. So every byte is hashed once. Every 64 MiB the state is kept as a checkpoint, from which another
 //! process goes on. A withdrawn chunk takes the front back to the checkpoint before it; `withdrawals`, counted
 //! by the journal, tells a front that was built before from one that was built after.
+//!
+//! Where the store does not show its parts, nobody follows: the front stops at the first chunk that came early, or on
+//! another node. What it has not seen is read from the whole blob when that is there, if anybody needs it.
 
 #[cfg(test)]
 mod tests;
@@ -13,7 +16,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::read_back::read_back;
+use super::read_back::{read_back, read_whole};
 use crate::base::digest::Sha256State;
 use crate::base::{ChunkIndex, Clock, Code, Error, Result, UploadId};
 use crate::blob::Stores;
@@ -49,6 +52,8 @@ struct Front {
     withdrawals: u64,
     kept: u64,
     following: Following,
+    /// When it was looked at last, as the process has been running.
+    used: Duration,
 }
 
 /// One follower at most reads an upload's early chunks.
@@ -59,6 +64,15 @@ enum Following {
     Yes,
     /// Something arrived since the follower looked last.
     YesLookAgain,
+}
+
+/// Where a chunk is read from again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// What is staged. A damaged chunk is asked for again; the fence is that of whoever finishes the upload.
+    Staged(Option<i64>),
+    /// The whole blob, which does not change any more.
+    Whole,
 }
 
 /// The right of a chunk that begins at the front to be hashed on its way in.
@@ -83,7 +97,7 @@ impl Fronts {
 
     /// A new upload: its front is at its start.
     pub(super) fn begin(&self, id: UploadId) {
-        self.lock().insert(id, Front::default());
+        self.lock().insert(id, Front { used: self.clock.uptime(), ..Front::default() });
     }
 
     /// The upload has ended.
@@ -91,21 +105,37 @@ impl Fronts {
         self.lock().remove(&id);
     }
 
-    /// A lead, if the front is known here and stands at `offset`.
-    pub(super) fn lead(&self, upload: &Upload, offset: u64) -> Option<Lead> {
-        let fronts = self.lock();
-        let front = fronts.get(&upload.id)?;
+    /// Forgets uploads that this process has not heard of for longer than `idle`: another one may have ended them.
+    /// What is needed again is loaded again.
+    pub(super) fn forget_idle(&self, idle: Duration) {
+        let now = self.clock.uptime();
+        self.lock()
+            .retain(|_, front| front.following != Following::No || now.saturating_sub(front.used) <= idle);
+    }
+
+    /// A lead, if the front stands at `offset`, as far as this process knows.
+    pub(super) async fn lead(&self, upload: &Upload, offset: u64) -> Result<Option<Lead>> {
+        // Another process may have come this far; it has told nobody of less than a checkpoint. A follower would find
+        // it out by itself.
+        let may_be_kept = offset == 0 || offset >= CHECKPOINT_BYTES;
+        if may_be_kept && !self.reads_staged(upload) && !self.lock().contains_key(&upload.id) {
+            self.load(upload).await?;
+        }
+        let mut fronts = self.lock();
+        let Some(front) = fronts.get_mut(&upload.id) else { return Ok(None) };
+        front.used = self.clock.uptime();
         let here = front.offset == offset && front.withdrawals == upload.withdrawals;
-        here.then(|| Lead { sha256: front.sha256.clone(), offset, withdrawals: front.withdrawals })
+        Ok(here.then(|| Lead { sha256: front.sha256.clone(), offset, withdrawals: front.withdrawals }))
     }
 
     /// How many bytes are hashed: as this process knows, or as whoever hashes them has kept.
     pub(super) async fn position(&self, upload: &Upload) -> Result<u64> {
-        if let Some(front) = self.lock().get(&upload.id) {
-            return Ok(front.offset);
+        let here = self.lock().get(&upload.id).map(|front| front.offset);
+        if let Some(here) = here.filter(|_| self.reads_staged(upload)) {
+            return Ok(here); // nobody else hashes it
         }
         let kept = self.sessions.checkpoint(upload.id, upload.total_size).await?;
-        Ok(kept.map_or(0, |kept| kept.offset))
+        Ok(kept.map_or(0, |kept| kept.offset).max(here.unwrap_or(0)))
     }
 
     /// A chunk was journalled; it led if `lead` has its bytes. Moves the front on, in the background where
@@ -115,7 +145,9 @@ impl Fronts {
             let end = (lead.offset + upload.chunk_size).min(upload.total_size);
             self.advance(upload.id, lead.offset, lead.withdrawals, lead.sha256, end);
         }
-        self.follow(upload);
+        if self.reads_staged(upload) {
+            self.follow(upload);
+        }
     }
 
     /// Chunks were withdrawn, `withdrawals` in all by now: what was hashed may not hold. The next to need the
@@ -138,10 +170,32 @@ impl Fronts {
                 return Ok(front.sha256.finish());
             }
             // The follower may be at work too; whoever is later finds the front moved on, and starts from there.
-            if !self.step(upload, Some(fence)).await? {
+            if !self.step(upload, Source::Staged(Some(fence))).await? {
                 tokio::time::sleep(LOOK_AGAIN_AFTER).await; // a damaged chunk is claimed by another: no event tells when it is free
             }
         }
+    }
+
+    /// The SHA-256 of the whole file, if the front got to its end, here or elsewhere, without anything being read again.
+    pub(super) async fn known(&self, upload: &Upload) -> Result<Option<[u8; 32]>> {
+        let front = self.load_furthest(upload).await?;
+        Ok((front.offset == upload.total_size).then(|| front.sha256.finish()))
+    }
+
+    /// The SHA-256 of the whole file, which the store has put together. Reads what no front has seen; can be broken off
+    /// anywhere, and goes on from the last checkpoint. What is learned is kept, for whoever comes with another digest.
+    ///
+    /// # Errors
+    /// `Unavailable` if the store breaks off; `Internal` if its bytes are not those of the receipts.
+    pub(super) async fn read_whole(&self, upload: &Upload) -> Result<[u8; 32]> {
+        let mut front = self.load_furthest(upload).await?;
+        while front.offset < upload.total_size {
+            self.step(upload, Source::Whole).await?;
+            front = self.load(upload).await?;
+        }
+        let end = Checkpoint { offset: front.offset, state: front.sha256.to_bytes() };
+        self.sessions.keep_checkpoint(upload.id, end, front.withdrawals).await?;
+        Ok(front.sha256.finish())
     }
 
     /// Starts the follower unless it is at work.
@@ -169,7 +223,7 @@ impl Fronts {
         }
         self.tasks.spawn("follow front", async move {
             loop {
-                let stepped = fronts.step(&upload, None).await;
+                let stepped = fronts.step(&upload, Source::Staged(None)).await;
                 if let Err(error) = &stepped {
                     tracing::warn!(upload.id = %upload.id, %error, "the front of upload {} stopped", upload.id);
                 }
@@ -191,7 +245,7 @@ impl Fronts {
 
     /// Reads back the chunks that stand at the front, as many as one look into the journal tells. Whether the
     /// front moved.
-    async fn step(&self, upload: &Upload, fence: Option<i64>) -> Result<bool> {
+    async fn step(&self, upload: &Upload, source: Source) -> Result<bool> {
         let front = self.load(upload).await?;
         if front.offset >= upload.total_size {
             return Ok(false);
@@ -204,10 +258,21 @@ impl Fronts {
             if receipt.index != ChunkIndex::new(index) {
                 break;
             }
-            let store = self.stores.named(&upload.store)?;
-            let hashed = read_back(store.as_ref(), upload, receipt, |frame| sha256.update(frame));
-            if !hashed.await? {
-                return self.damaged(upload, receipt, withdrawals, fence).await;
+            let (store, see) =
+                (self.stores.named(&upload.store)?.as_ref(), |frame: &[u8]| sha256.update(frame));
+            match source {
+                Source::Staged(fence) => {
+                    if !read_back(store, upload, receipt, see).await? {
+                        return self.damaged(upload, receipt, withdrawals, fence).await;
+                    }
+                }
+                Source::Whole => {
+                    if !read_whole(store, upload, receipt, see).await? {
+                        let why =
+                            format!("chunk {index} of upload {} is not what its receipt says", upload.id);
+                        return Err(Error::internal("the file is damaged in the store", why));
+                    }
+                }
             }
             let end = offset + receipt.size;
             if !self.advance(upload.id, offset, withdrawals, sha256.clone(), end) {
@@ -215,7 +280,7 @@ impl Fronts {
             }
             offset = end;
         }
-        if fence.is_some() && offset == begun_at && offset < upload.total_size {
+        if source != Source::Staged(None) && offset == begun_at && offset < upload.total_size {
             let detail = format!("chunk {first} of upload `{}` is missing", upload.id);
             return Err(Error::new(Code::UploadIncomplete, detail));
         }
@@ -274,12 +339,27 @@ impl Fronts {
         let (offset, sha256) = state.unwrap_or_default();
         let mut fronts = self.lock();
         let following = fronts.get(&upload.id).map_or(Following::No, |front| front.following);
-        let front = Front { sha256, offset, withdrawals, kept: offset, following };
+        let front = Front { sha256, offset, withdrawals, kept: offset, following, used: self.clock.uptime() };
         let known = fronts.entry(upload.id).or_insert_with(|| front.clone());
         if known.withdrawals < front.withdrawals {
             *known = front;
         }
         Ok(known.clone())
+    }
+
+    /// [`Fronts::load`]; or the checkpoint that another process has kept meanwhile, if that is further.
+    async fn load_furthest(&self, upload: &Upload) -> Result<Front> {
+        let front = self.load(upload).await?;
+        let kept = self.sessions.checkpoint(upload.id, upload.total_size).await?;
+        let further = kept.filter(|kept| kept.offset > front.offset);
+        let Some((offset, sha256)) =
+            further.and_then(|kept| Some((kept.offset, Sha256State::from_bytes(&kept.state)?)))
+        else {
+            return Ok(front);
+        };
+        let front = Front { sha256, offset, kept: offset, ..front };
+        self.lock().insert(upload.id, front.clone());
+        Ok(front)
     }
 
     /// Moves the front from `from` to `to`, if it still is where it was; keeps a checkpoint every 64 MiB.
@@ -304,6 +384,11 @@ impl Fronts {
         drop(fronts);
         self.sessions.signals().changed(id);
         true
+    }
+
+    /// Whether chunks that came early can be read before the upload's end.
+    fn reads_staged(&self, upload: &Upload) -> bool {
+        self.stores.named(&upload.store).is_ok_and(|store| store.reads_staged())
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<UploadId, Front>> {

@@ -75,6 +75,7 @@ async fn home(total_size: u64) -> Home {
         error: None,
         finish_fence: 0,
         finish_checksum: None,
+        sealing: false,
     };
     let sessions = Sessions::new(db, uuid::Uuid::nil());
     let _ = sessions.create(upload.clone(), None, None, Limits::NONE, None).await.unwrap();
@@ -127,8 +128,8 @@ async fn the_front_stays_at_the_end_of_a_file_whose_last_chunk_is_short() {
     for (index, chunk) in (0..).zip(bytes.chunks(usize::try_from(CHUNK).unwrap())) {
         home.arrive(index, chunk).await;
     }
-    assert!(home.fronts.step(&home.upload, None).await.unwrap(), "it moves to the end");
-    assert!(!home.fronts.step(&home.upload, None).await.unwrap(), "it stays there");
+    assert!(home.fronts.step(&home.upload, Source::Staged(None)).await.unwrap(), "it moves to the end");
+    assert!(!home.fronts.step(&home.upload, Source::Staged(None)).await.unwrap(), "it stays there");
     assert_eq!(home.fronts.finish(&home.upload, 0).await.unwrap(), sha256(&bytes));
 }
 
@@ -139,7 +140,7 @@ async fn the_front_stops_before_a_gap_and_goes_on_when_it_is_filled() {
     let home = home(bytes.len() as u64).await;
     home.arrive(0, chunks[0]).await;
     home.arrive(2, chunks[2]).await;
-    assert!(home.fronts.step(&home.upload, None).await.unwrap());
+    assert!(home.fronts.step(&home.upload, Source::Staged(None)).await.unwrap());
     assert_eq!(home.fronts.load(&home.upload).await.unwrap().offset, CHUNK);
     let error = home.fronts.finish(&home.upload, 0).await.unwrap_err();
     assert_eq!(error.code(), Code::UploadIncomplete);
@@ -151,7 +152,7 @@ async fn the_front_stops_before_a_gap_and_goes_on_when_it_is_filled() {
 async fn what_was_hashed_before_a_withdrawal_does_not_count() {
     let home = home(CHUNK).await;
     home.arrive(0, &a_chunk_of(1)).await;
-    assert!(home.fronts.step(&home.upload, None).await.unwrap());
+    assert!(home.fronts.step(&home.upload, Source::Staged(None)).await.unwrap());
     let index = ChunkIndex::new(0);
     let withdrawn = home.sessions.withdraw(home.upload.id, index, None, SystemClock.now()).await.unwrap();
     assert_eq!(withdrawn, Withdrawn::Done { withdrawals: 1 });

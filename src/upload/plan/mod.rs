@@ -12,6 +12,9 @@ use crate::base::{ChunkIndex, Code, Error, Result, Timestamp};
 use crate::blob::{PartLimits, Span};
 use crate::db::uploads::{Upload, UploadState};
 
+/// Why an upload has ended whose bytes the store has dropped.
+pub const DROPPED: &str = "the store has dropped what was uploaded";
+
 /// How a file is cut into chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
@@ -102,8 +105,16 @@ pub fn span(upload: &Upload, index: ChunkIndex) -> Option<Span> {
 pub fn takes_chunks(upload: &Upload, now: Timestamp) -> Result<()> {
     match state_at(upload, now) {
         UploadState::Receiving => Ok(()),
-        UploadState::Finalizing | UploadState::Sealed => {
+        UploadState::Finalizing => {
             Err(Error::new(Code::UploadFinalized, format!("upload `{}` is being finalized", upload.id)))
+        }
+        UploadState::Sealed => {
+            let detail = format!(
+                "upload `{}` is put together and its chunks stay as they are; finalize it with the digest that its \
+                 bytes have, or delete it",
+                upload.id
+            );
+            Err(Error::new(Code::UploadFinalized, detail))
         }
         UploadState::Completed => {
             let detail = format!("upload `{}` is a file already: /api/files/{}", upload.id, upload.id.file());
@@ -115,16 +126,20 @@ pub fn takes_chunks(upload: &Upload, now: Timestamp) -> Result<()> {
 
 /// `UploadGone` `{ state }`.
 pub fn gone(upload: &Upload, state: UploadState) -> Error {
-    let how = if state == UploadState::Aborted { "was aborted" } else { "has expired" };
+    let how = match (state, &upload.error) {
+        (UploadState::Aborted, _) => "was aborted",
+        (_, Some(error)) if error == DROPPED => "has ended: the store has dropped what was uploaded",
+        _ => "has expired",
+    };
     let detail = format!("upload `{}` {how}; begin a new one with POST /api/uploads", upload.id);
     Error::new(Code::UploadGone, detail).with("state", state.as_str())
 }
 
-/// The state as a client may see it: a session whose time is over has expired, whether or not the sweeper
-/// has come by.
+/// The state as a client may see it: a session that waits for its client and whose time is over has expired, whether
+/// or not the sweeper has come by.
 pub fn state_at(upload: &Upload, now: Timestamp) -> UploadState {
     match upload.state {
-        UploadState::Receiving if upload.expires_at <= now => UploadState::Expired,
+        UploadState::Receiving | UploadState::Sealed if upload.expires_at <= now => UploadState::Expired,
         state => state,
     }
 }

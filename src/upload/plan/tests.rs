@@ -39,6 +39,7 @@ fn upload(total_size: u64, chunk_size: u64, state: UploadState) -> Upload {
         error: None,
         finish_fence: 0,
         finish_checksum: None,
+        sealing: false,
     }
 }
 

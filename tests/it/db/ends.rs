@@ -1,7 +1,7 @@
 //! Claims, fences, ends, and what the sweeper finds.
 
 use cifra::base::{TenantId, UploadId};
-use cifra::db::uploads::{self, EndOutcome, EndState, FinishClaim, Upload, UploadState};
+use cifra::db::uploads::{self, EndOutcome, EndState, FinishClaim, Released, Upload, UploadState};
 use cifra::db::{Db, parts};
 
 use super::{
@@ -23,7 +23,10 @@ async fn renew(db: &Db, id: UploadId, fence: i64, until: i64) -> bool {
 
 async fn release(db: &Db, id: UploadId, fence: i64, now: i64) -> bool {
     write(db, move |c| {
-        Box::pin(async move { uploads::release_finish(c, id, fence, Some("wrong digest"), at(now)).await })
+        Box::pin(async move {
+            let to = Released::Receiving;
+            uploads::release_finish(c, id, fence, to, Some("wrong digest"), at(now)).await
+        })
     })
     .await
 }
@@ -163,12 +166,17 @@ async fn ended_uploads_are_forgotten_once_everything_is_cleared() {
             end(&test.db, id, EndState::Aborted, 10).await;
         }
         let uncleared = || read(&test.db, |c| Box::pin(uploads::uncleared(c, "default", 10)));
-        let forget = |before| write(&test.db, move |c| Box::pin(uploads::forget_ended(c, at(before), 10)));
+        let forgettable = async |before| {
+            let found = read(&test.db, |c| Box::pin(uploads::forgettable(c, at(before), 10))).await;
+            found.into_iter().map(|upload| upload.id).collect::<Vec<_>>()
+        };
+        let forget = |id| write(&test.db, move |c| Box::pin(uploads::forget(c, id)));
         assert_eq!(uncleared().await.len(), 2, "{}", test.engine);
         assert!(write(&test.db, move |c| Box::pin(uploads::set_cleared(c, ids[0]))).await);
         assert_eq!(uncleared().await.into_iter().map(|upload| upload.id).collect::<Vec<_>>(), [ids[1]]);
 
-        assert_eq!(forget(100).await, 0, "{}: its journal is still there", test.engine);
+        assert_eq!(forgettable(100).await, [], "{}: its journal is still there", test.engine);
+        assert!(!forget(ids[0]).await);
         let cleared = || write(&test.db, |c| Box::pin(parts::delete_of_ended(c, 2)));
         let mut steps = 0;
         while cleared().await > 0 {
@@ -179,8 +187,11 @@ async fn ended_uploads_are_forgotten_once_everything_is_cleared() {
         for id in ids {
             assert_eq!(read(&test.db, move |c| Box::pin(parts::from(c, id, 0, 10))).await, []);
         }
-        assert_eq!(forget(10).await, 0, "{}: not yet", test.engine);
-        assert_eq!(forget(11).await, 1, "{}", test.engine);
+        assert_eq!(forgettable(10).await, [], "{}: not yet", test.engine);
+        assert_eq!(forgettable(11).await, [ids[0]], "{}", test.engine);
+        assert!(forget(ids[0]).await, "{}", test.engine);
+        assert!(!forget(ids[0]).await);
+        assert!(!forget(ids[1]).await, "{}: its bytes are still there", test.engine);
         assert_eq!(get(&test.db, ids[0]).await, None);
         assert!(get(&test.db, ids[1]).await.is_some());
     }

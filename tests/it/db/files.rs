@@ -5,7 +5,7 @@ use cifra::base::{BlobKey, FileId, UploadId};
 use cifra::db::checkpoints::{self, Checkpoint};
 use cifra::db::files::{self, File};
 use cifra::db::usage::Limits;
-use cifra::db::{Db, blob_deletions, parts, stores};
+use cifra::db::{Db, parts, stores};
 use uuid::Uuid;
 
 use super::{at, claimed, inserted, metadata, read, record_all, tenant, write};
@@ -65,38 +65,6 @@ async fn a_file_is_kept_found_and_deleted() {
             || write(&test.db, move |c| Box::pin(async move { files::delete(c, &tenant(), id).await }));
         assert_eq!(delete().await, Some(("default".to_owned(), whole.key.clone())), "{}", test.engine);
         assert_eq!(delete().await, None, "{}", test.engine);
-    }
-}
-
-#[tokio::test]
-async fn a_blob_is_deleted_when_its_time_has_come_and_not_before() {
-    for test in both_engines().await {
-        remember(&test.db, "default", 1).await;
-        let keys = [a_file().key, a_file().key];
-        let note = |index: usize, after| {
-            let key = keys[index].clone();
-            write(&test.db, move |c| {
-                let key = key.clone();
-                Box::pin(async move { blob_deletions::insert(c, "default", &key, at(after), at(0)).await })
-            })
-        };
-        let due = |now| read(&test.db, move |c| Box::pin(blob_deletions::due(c, "default", at(now), 10)));
-        note(0, 20).await;
-        note(1, 10).await;
-        assert_eq!(due(9).await, [], "{}", test.engine);
-        assert_eq!(due(20).await, [keys[1].clone(), keys[0].clone()], "{}", test.engine);
-        note(1, 30).await;
-        assert_eq!(due(20).await, [keys[0].clone()], "{}", test.engine);
-        let remove = || {
-            let key = keys[0].clone();
-            write(&test.db, move |c| {
-                let key = key.clone();
-                Box::pin(async move { blob_deletions::remove(c, "default", &key).await })
-            })
-        };
-        assert!(remove().await, "{}", test.engine);
-        assert!(!remove().await);
-        assert_eq!(due(20).await, []);
     }
 }
 

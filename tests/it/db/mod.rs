@@ -1,6 +1,7 @@
 //! The database floor: every function on both engines, through one set of tests.
 
 mod access;
+mod blob_deletions;
 mod ends;
 mod engines;
 mod files;
@@ -10,6 +11,7 @@ mod idempotency_keys;
 mod journal;
 mod lists;
 mod postgres;
+mod sealed;
 mod soak;
 mod sqlite;
 mod usage;
@@ -63,6 +65,7 @@ pub(crate) fn an_upload(created: i64) -> Upload {
         error: None,
         finish_fence: 0,
         finish_checksum: None,
+        sealing: false,
     }
 }
 

@@ -296,7 +296,10 @@ impl History {
             }
             Step::Release(_) => {
                 write(db, move |c| {
-                    Box::pin(async move { uploads::release_finish(c, id, fence, None, at(11)).await })
+                    Box::pin(async move {
+                        uploads::release_finish(c, id, fence, uploads::Released::Receiving, None, at(11))
+                            .await
+                    })
                 })
                 .await;
             }

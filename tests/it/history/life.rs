@@ -105,6 +105,7 @@ async fn services(
         finalize_wait: DAY,
         checksum: policy,
         require_chunk_checksum: false,
+        announced_for: DAY,
     };
     let uploads = UploadService::new(sessions, blobs, Arc::clone(&files), clock, tasks, rules);
     (Arc::new(uploads), files)

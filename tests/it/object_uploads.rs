@@ -1,0 +1,9 @@
+//! Uploads on a store that does not show its parts, with two nodes on it: who learns what when, what a failure leaves,
+//! and that nothing wrong is ever visible.
+
+mod announced;
+mod ends;
+mod hashes;
+mod nodes;
+mod wayward;
+mod writers;
