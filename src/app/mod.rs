@@ -6,6 +6,7 @@
 
 mod accounts;
 mod identity;
+mod nodes;
 mod stores;
 
 use std::fs::File;
@@ -29,6 +30,7 @@ use crate::telemetry::{Tasks, heap, metrics};
 use crate::upload::{Rules, Sweeper, UploadService};
 
 pub use self::accounts::{Accounts, migrate};
+use self::nodes::open_redis;
 use self::stores::OpenedStores;
 
 /// How often the sweeper comes by.
@@ -105,7 +107,11 @@ impl App {
         let auth = AuthService::new(db.clone(), Arc::clone(&clock), tasks.clone(), config);
         auth.prepare(config).await?;
         let auth = Arc::new(auth);
-        let sessions = Sessions::new(db.clone(), boot_id());
+        let mut sessions = Sessions::new(db.clone(), boot_id());
+        let redis = open_redis(config, &db, &tasks).await?;
+        if let Some(redis) = &redis {
+            sessions = sessions.with_nodes(redis.clone(), &tasks);
+        }
         if let Db::Sqlite(_) = db {
             // This process is the only one: whoever held a claim is gone. On PostgreSQL others hold theirs, and those
             // of who is gone run out.
@@ -136,7 +142,7 @@ impl App {
             limits: config.limits.clone(),
             auth: Arc::clone(&auth),
             idempotency: idempotency.clone(),
-            ops: Ops::new(db.clone(), stores, clock),
+            ops: Ops::new(db.clone(), stores, redis, clock),
             tasks: tasks.clone(),
             door: config.server.clone(),
             public_url: config

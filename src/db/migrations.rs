@@ -30,6 +30,7 @@ const STEPS: &[Step] = &[
     step!(4, "tenant usage", "0004_tenant_usage.sql"),
     step!(5, "idempotency keys", "0005_idempotency_keys.sql"),
     step!(6, "grants", "0006_grants.sql"),
+    step!(7, "database id", "0007_database_id.sql"),
     step!(9, "sealing", "0009_sealing.sql"),
 ];
 

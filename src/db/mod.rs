@@ -11,6 +11,7 @@ mod conn;
 mod error;
 pub mod files;
 pub mod idempotency_keys;
+pub mod identity;
 pub mod inspect;
 mod job;
 pub mod keys;

@@ -70,7 +70,8 @@ struct Live {
 struct Ready<'a> {
     /// `ok`, `degraded` or `unavailable`
     status: &'static str,
-    /// Each part by its name: `database`, `store` (where new files go), `store:NAME` (where only old ones are).
+    /// Each part by its name: `database`, `store` (where new files go), `store:NAME` (where only old ones are),
+    /// `redis`.
     checks: BTreeMap<&'a str, Part>,
 }
 

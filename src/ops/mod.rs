@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::base::{Clock, Error, Principal};
 use crate::blob::{PartStore, Stores};
 use crate::db::{Db, Urgency, stores};
+use crate::redis::Redis;
 use crate::telemetry::metrics;
 
 pub use self::rates::Rates;
@@ -28,7 +29,7 @@ const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// What is known of one part.
 #[derive(Debug, Clone)]
 pub struct Check {
-    /// `database`, `store`, or `store:NAME` for a store that takes no new bytes.
+    /// `database`, `store`, `store:NAME` for a store that takes no new bytes, or `redis`.
     pub name: String,
     /// It answers.
     pub ok: bool,
@@ -41,6 +42,7 @@ pub struct Check {
 pub struct Ops {
     db: Db,
     stores: Stores,
+    redis: Option<Redis>,
     clock: Arc<dyn Clock>,
     /// When the database was last tried, and what came of it.
     probed: Mutex<Option<(Instant, Result<(), String>)>>,
@@ -48,8 +50,8 @@ pub struct Ops {
 
 impl Ops {
     /// Looks after these.
-    pub fn new(db: Db, stores: Stores, clock: Arc<dyn Clock>) -> Self {
-        Self { db, stores, clock, probed: Mutex::new(None) }
+    pub fn new(db: Db, stores: Stores, redis: Option<Redis>, clock: Arc<dyn Clock>) -> Self {
+        Self { db, stores, redis, clock, probed: Mutex::new(None) }
     }
 
     /// What the service has counted, in Prometheus' text format.
@@ -68,6 +70,14 @@ impl Ops {
         let (database, stores) = tokio::join!(database, stores);
         let mut checks = vec![check("database".to_owned(), true, database)];
         checks.extend(stores);
+        if let Some(redis) = &self.redis {
+            // Not asked now: it is looked after all the time, and it is known whether it works.
+            checks.push(Check {
+                name: "redis".to_owned(),
+                ok: redis.works() && redis.hears(),
+                needed: false,
+            });
+        }
         checks
     }
 

@@ -8,6 +8,7 @@
 
 mod channel;
 mod connection;
+pub mod inspect;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -109,6 +110,11 @@ impl Redis {
     /// Whether what other nodes publish is heard.
     pub fn hears(&self) -> bool {
         *self.0.hears.borrow()
+    }
+
+    /// Changes with [`Redis::works`].
+    pub fn watch(&self) -> watch::Receiver<bool> {
+        self.0.works.subscribe()
     }
 
     /// Waits until it works.

@@ -1,7 +1,8 @@
 //! One writer per chunk: claims, held while a chunk is read, written and journalled.
 //!
 //! A claim is taken before the journal is read, so that what the journal said stays true for as long as the
-//! claim is held: no byte is ever written at an index whose receipt stands.
+//! claim is held: no byte is ever written at an index whose receipt stands. Writers of one process are told apart
+//! here, those of several by [`super::nodes`].
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::nodes::Pledge;
 use crate::base::{ChunkIndex, UploadId};
+use crate::db::uploads::Upload;
 
 /// All claims of this process. Cheap to clone; all clones are one.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +37,9 @@ pub struct Claim {
     upload: UploadId,
     index: ChunkIndex,
     cut: CancellationToken,
+    /// Against other nodes, where there are some.
+    pledge: Option<Pledge>,
+    copy: Option<Box<Upload>>,
 }
 
 impl Claims {
@@ -44,12 +50,21 @@ impl Claims {
         if !writers.indexes.insert(index) {
             return None;
         }
-        Some(Claim { shared: Arc::clone(&self.0), upload, index, cut: writers.cut.clone() })
+        // Its own, too: a claim can be lost while others stand.
+        let cut = writers.cut.child_token();
+        Some(Claim { shared: Arc::clone(&self.0), upload, index, cut, pledge: None, copy: None })
     }
 
     /// Whether anybody is writing to `upload`.
     pub fn any(&self, upload: UploadId) -> bool {
         self.0.lock().contains_key(&upload)
+    }
+
+    /// Tells all writers of `upload` to let go.
+    pub(super) fn cut(&self, upload: UploadId) {
+        if let Some(writers) = self.0.lock().get(&upload) {
+            writers.cut.cancel();
+        }
     }
 
     /// Tells all writers of `upload` to let go and waits until they have.
@@ -74,9 +89,38 @@ impl Shared {
 }
 
 impl Claim {
-    /// Cancelled when the writer should let go: the upload has ended.
+    /// Of this upload.
+    pub fn upload(&self) -> UploadId {
+        self.upload
+    }
+
+    /// Of this chunk.
+    pub fn index(&self) -> ChunkIndex {
+        self.index
+    }
+
+    /// Cancelled when the writer should let go: the upload has ended, or the claim is another node's by now.
     pub fn cut(&self) -> &CancellationToken {
         &self.cut
+    }
+
+    /// Whether it still is ours; to be asked before the journal is written. A process that was stopped for a while may
+    /// have lost it. Nobody else has it as far as is known: the journal decides.
+    pub async fn stands(&self) -> bool {
+        match &self.pledge {
+            None => true,
+            Some(pledge) => pledge.stands().await,
+        }
+    }
+
+    /// It holds against other nodes too; they left this copy of what never changes of the upload.
+    pub(super) fn add(&mut self, pledge: Pledge, copy: Option<Box<Upload>>) {
+        (self.pledge, self.copy) = (Some(pledge), copy);
+    }
+
+    /// What never changes of the upload, if it came along.
+    pub(super) fn copy(&self) -> Option<&Upload> {
+        self.copy.as_deref()
     }
 }
 

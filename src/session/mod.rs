@@ -1,13 +1,21 @@
 //! What is known of an upload on its way: its row, its journal of receipts, and who is writing now.
 //!
 //! The journal in the database is the truth; the commit of a receipt is the acknowledgement. Claims are kept
-//! in the process: one writer per chunk. Each method here is one read or one transaction. What a state allows
+//! in the process, and among nodes in Redis: one writer per chunk. Each method here is one read or one transaction. What a state allows
 //! is not decided here: that is `upload`'s.
 
 mod claims;
+mod copy;
 mod ends;
+mod nodes;
+mod outbox;
+mod scripts;
+mod sharing;
 mod signals;
 mod whole;
+
+#[cfg(test)]
+mod tests;
 
 pub use claims::{Claim, Claims};
 pub use ends::FINISH_CLAIM_TTL;
@@ -17,6 +25,8 @@ pub use whole::Announced;
 use std::sync::Arc;
 
 use uuid::Uuid;
+
+use self::nodes::Nodes;
 
 use crate::base::grant::{Grant, TypePattern};
 use crate::base::{ChunkIndex, Error, Result, TenantId, Timestamp, TokenId, UploadId};
@@ -33,6 +43,7 @@ pub struct Sessions {
     db: Db,
     claims: Claims,
     signals: Signals,
+    nodes: Option<Nodes>,
     node: Uuid,
     boot: Uuid,
 }
@@ -45,12 +56,7 @@ impl Sessions {
     /// flushing may be lost.
     pub fn new(db: Db, boot: Uuid) -> Self {
         let (claims, signals) = (Claims::default(), Signals::default());
-        Self { db, claims, signals, node: Uuid::new_v4(), boot }
-    }
-
-    /// Who is writing which chunk.
-    pub fn claims(&self) -> &Claims {
-        &self.claims
+        Self { db, claims, signals, nodes: None, node: Uuid::new_v4(), boot }
     }
 
     /// Who waits for news of which upload. Every change here is signaled.
@@ -77,7 +83,9 @@ impl Sessions {
         limits: Limits,
         grant: Option<Arc<Grant>>,
     ) -> Result<Admission> {
-        self.db
+        let begun = upload.clone();
+        let created = self
+            .db
             .write(Urgency::Normal, move |c| {
                 let (upload, answered) = (upload.clone(), answered.clone());
                 let grant = grant.clone();
@@ -102,7 +110,11 @@ impl Sessions {
                     Ok(admission)
                 })
             })
-            .await
+            .await;
+        if let (Some(nodes), Ok(Admission::Granted)) = (&self.nodes, &created) {
+            nodes.keep_copy(&begun);
+        }
+        created
     }
 
     /// The session, as it is now.
@@ -144,17 +156,6 @@ impl Sessions {
                 Box::pin(async move { uploads::list(c, &tenant, &filter, after, limit, now).await })
             })
             .await
-    }
-
-    /// The session and the receipt of one chunk, both of the same moment.
-    pub async fn load_with_receipt(
-        &self,
-        tenant: &TenantId,
-        id: UploadId,
-        index: ChunkIndex,
-    ) -> Result<Option<(Upload, Option<Receipt>)>> {
-        let tenant = tenant.clone();
-        self.db.read(move |c| Box::pin(async move { parts::read(c, &tenant, id, index).await })).await
     }
 
     /// Writes the receipt of a chunk: from here on it counts. Answers only when that is certain, however long

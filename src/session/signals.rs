@@ -4,11 +4,12 @@
 //! one, and who is slow to look finds the newest. Called by the session's own methods and by `upload`.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::outbox::Outbox;
 use crate::base::{Code, Error, Result, UploadId};
 use crate::telemetry::metrics;
 
@@ -21,7 +22,14 @@ const COME_BACK_AFTER: Duration = Duration::from_secs(5);
 
 /// All watchers of this process. Cheap to clone; all clones are one.
 #[derive(Debug, Clone, Default)]
-pub struct Signals(Arc<Mutex<Watched>>);
+pub struct Signals(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    watched: Mutex<Watched>,
+    /// For other nodes, where there are some.
+    outbox: OnceLock<Outbox>,
+}
 
 #[derive(Debug, Default)]
 struct Watched {
@@ -38,8 +46,37 @@ pub struct Watcher {
 }
 
 impl Signals {
-    /// Something of `id` may have changed.
+    /// Something of `id` may have changed, here.
     pub fn changed(&self, id: UploadId) {
+        self.heard_of(id);
+        if let Some(outbox) = self.0.outbox.get() {
+            outbox.add(id, None);
+        }
+    }
+
+    /// The finalize of `id` has got to byte `done`, here.
+    pub fn moved(&self, id: UploadId, done: u64) {
+        self.heard_of(id);
+        if let Some(outbox) = self.0.outbox.get() {
+            outbox.add(id, Some(done));
+        }
+    }
+
+    /// From here on other nodes are told by way of `outbox`.
+    pub(super) fn tell(&self, outbox: Outbox) {
+        // Told once, when the service is built.
+        let _ = self.0.outbox.set(outbox);
+    }
+
+    /// Something of any upload may have changed elsewhere.
+    pub(super) fn heard_of_all(&self) {
+        for sender in self.lock().uploads.values() {
+            sender.send_replace(());
+        }
+    }
+
+    /// Something of `id` may have changed, wherever.
+    pub(super) fn heard_of(&self, id: UploadId) {
         if let Some(sender) = self.lock().uploads.get(&id) {
             sender.send_replace(());
         }
@@ -63,7 +100,7 @@ impl Signals {
     }
 
     fn lock(&self) -> MutexGuard<'_, Watched> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

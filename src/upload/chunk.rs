@@ -91,11 +91,11 @@ impl UploadService {
         id: UploadId,
         chunk: ChunkIn,
     ) -> Result<ChunkReceipt> {
-        let Some(claim) = self.sessions.claims().take(id, chunk.index) else {
+        let Some(claim) = self.sessions.claim(id, chunk.index).await else {
             plan::takes_chunks(&self.find(who, id).await?, self.clock.now())?;
             return Err(busy(id, chunk.index));
         };
-        let (upload, receipt) = self.look(who, id, chunk.index).await?;
+        let (upload, receipt) = self.look(who, &claim).await?;
         let span = plan::check_chunk(&upload, chunk.index, chunk.announced, self.clock.now())?;
         if self.rules.require_chunk_checksum && chunk.declared.is_empty() {
             let detail =
@@ -106,7 +106,7 @@ impl UploadService {
             None => self.store_chunk(upload, span, chunk, claim).await,
             Some(_) if chunk.on_repeat == OnRepeat::Replace => {
                 let claim = self.withdraw_holding(claim, upload, chunk.index).await?;
-                let (upload, receipt) = self.look(who, id, chunk.index).await?;
+                let (upload, receipt) = self.look(who, &claim).await?;
                 plan::takes_chunks(&upload, self.clock.now())?;
                 if receipt.is_some() {
                     return Err(busy(id, chunk.index)); // it stands after all: nothing may be written
@@ -118,13 +118,9 @@ impl UploadService {
     }
 
     /// The upload and the chunk's receipt, after what a loss of power may have taken has been looked through.
-    async fn look(
-        &self,
-        who: &Principal,
-        id: UploadId,
-        index: ChunkIndex,
-    ) -> Result<(Upload, Option<Receipt>)> {
-        let load = || self.sessions.load_with_receipt(who.tenant(), id, index);
+    async fn look(&self, who: &Principal, claim: &Claim) -> Result<(Upload, Option<Receipt>)> {
+        let id = claim.upload();
+        let load = || self.sessions.load_claimed(who.tenant(), claim);
         let (upload, receipt) = load().await?.ok_or_else(|| not_found(id))?;
         if self.settle_suspects(&upload, None).await? {
             return load().await?.ok_or_else(|| not_found(id));
@@ -156,6 +152,9 @@ impl UploadService {
         let Taken { hasher, sha256, .. } = taken;
         let crc64 = hasher.verify()?;
         failpoint::hit("chunk.after_write");
+        if !claim.stands().await {
+            return Err(busy(upload.id, span.index)); // another node writes here by now
+        }
         let lead = lead.zip(sha256).map(|(lead, sha256)| lead.with(sha256));
         let service = Arc::clone(self);
         // On its own: whoever gives up waiting must not let the claim go before the receipt's fate is known.
@@ -302,6 +301,7 @@ impl UploadService {
             {
                 return ended;
             }
+            return busy(claim.upload(), claim.index()); // another node has the claim by now
         }
         match error.kind() {
             BlobErrorKind::BodyTooLong => plan::size_mismatch(upload, span, intake.received()),

@@ -17,8 +17,6 @@ use crate::session::Watcher;
 
 /// At most four events a second.
 const BETWEEN_EVENTS: Duration = Duration::from_millis(250);
-/// Another process gives no signals here: for its sake the row is looked at now and then.
-const LOOK_EVERY: Duration = Duration::from_secs(15);
 
 /// Something that a watcher is told.
 #[derive(Debug)]
@@ -125,7 +123,7 @@ impl UploadEvents {
             // Whatever happens in this time is one event.
             tokio::time::sleep_until(self.told_at + BETWEEN_EVENTS).await;
             // An error is no news either: it is looked at all the same.
-            let _ = tokio::time::timeout(LOOK_EVERY, self.watcher.changed()).await;
+            let _ = tokio::time::timeout(self.service.sessions.look_every(), self.watcher.changed()).await;
             match self.service.event(&self.who, self.id).await {
                 Ok(UploadEvent::Progress(progress)) if self.told.as_ref() == Some(&progress) => {}
                 Ok(event) => return event,

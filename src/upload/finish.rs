@@ -77,7 +77,7 @@ impl UploadService {
         };
         failpoint::hit("finish.after_claim");
         // Nobody is writing: every chunk has its receipt. Who compares a repeated one may let go now.
-        self.sessions.claims().drain(id).await;
+        self.sessions.drain(id).await;
         match Box::pin(self.while_renewing(id, fence, self.finish_claimed(who, &upload, fence, declared)))
             .await
         {

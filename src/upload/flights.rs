@@ -7,8 +7,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::OwnedMutexGuard;
+use tokio::time::Instant;
 
 use super::{Status, UploadService};
 use crate::base::digest::{Algorithm, Checksum};
@@ -17,6 +19,9 @@ use crate::base::{Error, Principal, Result, UploadId};
 use crate::config::ChecksumPolicy;
 use crate::db::uploads::{Upload, UploadState};
 use crate::files::File;
+
+/// A claim on an end that another node has may have lapsed without a signal: it is tried again after this long.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// What came of the wish to finalize.
 #[derive(Debug, Clone)]
@@ -104,11 +109,9 @@ impl UploadService {
     ) -> Result<Finalized> {
         who.require(Scope::Upload)?;
         self.reach(who, id).await?;
-        let finishing = self.finish_in_turn(who, id, declared);
-        if let Ok(finished) = tokio::time::timeout(self.rules.finalize_wait, finishing).await
-            && let Some(finished) = finished?
-        {
-            return Ok(Finalized::Done(Box::new(finished)));
+        let finishing = self.finish_anywhere(who, id, declared);
+        if let Ok(finished) = tokio::time::timeout(self.rules.finalize_wait, finishing).await {
+            return Ok(Finalized::Done(Box::new(finished?)));
         }
         let mut status = self.describe(who, id).await?;
         if let Some(file) = status.file.take() {
@@ -120,6 +123,32 @@ impl UploadService {
             status.progress = Some(self.finish_progress(&status.upload).await?);
         }
         Ok(Finalized::Working(Box::new(status)))
+    }
+
+    /// Where another node is at work on it, waits until that has come to an end, and says what came of it.
+    async fn finish_anywhere(
+        self: &Arc<Self>,
+        who: &Principal,
+        id: UploadId,
+        declared: Option<Checksum>,
+    ) -> Result<Finished> {
+        loop {
+            if let Some(finished) = self.finish_in_turn(who, id, declared).await? {
+                return Ok(finished);
+            }
+            // Where too many watch already it is looked for all the same.
+            let mut watcher = self.sessions.signals().watch(id).ok();
+            let begun = Instant::now();
+            while begun.elapsed() < TRY_AGAIN_AFTER
+                && self.find(who, id).await?.state == UploadState::Finalizing
+            {
+                let pause = self.sessions.look_every().min(TRY_AGAIN_AFTER);
+                match &mut watcher {
+                    Some(watcher) => drop(tokio::time::timeout(pause, watcher.changed()).await),
+                    None => tokio::time::sleep(pause).await,
+                }
+            }
+        }
     }
 
     /// Only who has the turn has a task, so that asking again and again makes no more of them.

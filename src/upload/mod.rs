@@ -309,7 +309,7 @@ impl UploadService {
 
     /// Removes what an aborted or expired session left in the store. Can be repeated.
     async fn clear(&self, upload: &Upload) -> Result<()> {
-        self.sessions.claims().drain(upload.id).await;
+        self.sessions.drain(upload.id).await;
         self.fronts.forget(upload.id);
         self.vouched.remove(upload.id);
         self.store_of(upload)?.abandon(&upload.key, &upload.parts).await?;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::client::cifra;
 use crate::harness::nginx::Nginx;
 use crate::harness::process::{Server, until};
+use crate::harness::redis::RedisServer;
 use crate::harness::{TestApp, bytes};
 
 /// What doctor says of a service with its data in `folder`: the exit code, and its JSON.
@@ -249,4 +250,35 @@ fn who_answers_in_place_of_the_service_is_found() {
     assert_eq!(code, 1);
     is(&told, "listen", "ok", "free");
     is(&told, "server", "fail", "does not answer");
+}
+
+#[test]
+fn what_is_wrong_with_redis_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let redis = RedisServer::start();
+    let look = |url: &str| examine(folder.path(), &[("REDIS_URL", url)], &[]);
+    let (_, told) = look(&redis.url());
+    is(&told, "redis.latency", "ok", "answers in");
+    is(&told, "redis.version", "ok", "is Redis");
+    is(&told, "redis.role", "ok", "takes writes");
+    is(&told, "redis.eviction", "ok", "noeviction");
+    for policy in ["allkeys-lru", "volatile-ttl"] {
+        redis.command(&["CONFIG", "SET", "maxmemory", "10mb", "maxmemory-policy", policy]);
+        is(&look(&redis.url()).1, "redis.eviction", "warn", policy);
+    }
+    redis.command(&["CONFIG", "SET", "maxmemory-policy", "volatile-lru"]);
+    is(&look(&redis.url()).1, "redis.eviction", "ok", "volatile-lru");
+    redis.command(&["REPLICAOF", "127.0.0.1", "1"]);
+    is(&look(&redis.url()).1, "redis.role", "fail", "is a replica");
+    redis.kill();
+    let (code, told) = look(&redis.url());
+    is(&told, "redis", "fail", &redis.address());
+    assert_ne!(code, 0);
+    let limited = RedisServer::with_account();
+    let (_, told) = look(&limited.url());
+    is(&told, "redis.latency", "ok", "answers in");
+    is(&told, "redis.eviction", "skip", "does not tell");
+    let (_, told) = look(&format!("redis://alice:wonderland@{}", limited.address()));
+    is(&told, "redis", "fail", "does not accept");
+    assert!(!told.to_string().contains("wonderland"), "{told:#}");
 }

@@ -1,9 +1,13 @@
 //! `/healthz`, `/readyz`, `/metrics`: whether it lives, whether it can work, what it did.
 
-use cifra::config::Durability;
+use std::time::{Duration, Instant};
+
+use cifra::config::{Durability, Sources, load};
 use serde_json::json;
 
 use crate::harness::TestApp;
+use crate::harness::process::until;
+use crate::harness::redis::RedisServer;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_that_works_says_so() {
@@ -26,6 +30,26 @@ async fn a_service_without_its_store_is_alive_but_not_ready() {
     assert_eq!(ready["checks"], json!({ "database": { "status": "ok" }, "store": { "status": "away" } }));
     std::fs::rename(&away, &blobs).unwrap();
     app.get("/readyz").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_without_its_redis_works_on() {
+    let server = RedisServer::start();
+    server.kill();
+    let flags = vec![("redis.url".to_owned(), server.url())];
+    let redis = load(&Sources::of_process(None, flags).unwrap()).unwrap().config.redis;
+    let app = TestApp::builder().with(|config| config.redis = redis).start().await;
+    let ready = app.get("/readyz").await.expect(200).json();
+    assert_eq!(ready["status"], "degraded");
+    assert_eq!(ready["checks"]["redis"], json!({ "status": "away" }));
+    let upload = app.upload_of_chunks(2).await;
+    app.put_all(&upload).await;
+    server.restart();
+    let back = Instant::now();
+    let ok = async || (app.get("/readyz").await.expect(200).json()["status"] == "ok").then_some(());
+    until("Redis is used again", ok).await;
+    assert!(back.elapsed() < Duration::from_secs(2), "{:?}", back.elapsed());
+    app.finalize(&upload).await.expect(201);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

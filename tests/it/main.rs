@@ -38,6 +38,7 @@ mod idempotency;
 mod keys;
 mod links;
 mod logs;
+mod nodes;
 mod object_uploads;
 mod open_mode;
 mod openapi;

@@ -21,9 +21,13 @@ struct Connection {
 
 impl Connection {
     async fn to(url: &str, ca_file: Option<&str>) -> Self {
+        Self::of(&format!("cifra:{}", uuid::Uuid::new_v4()), url, ca_file).await
+    }
+
+    /// One of several that have the same database.
+    async fn of(prefix: &str, url: &str, ca_file: Option<&str>) -> Self {
         let tasks = Tasks::default();
-        let prefix = format!("cifra:{}", uuid::Uuid::new_v4());
-        let redis = Redis::start(&config(url, ca_file).redis, &prefix, &tasks).await.unwrap().unwrap();
+        let redis = Redis::start(&config(url, ca_file).redis, prefix, &tasks).await.unwrap().unwrap();
         Self { redis, tasks }
     }
 
@@ -99,8 +103,8 @@ async fn tls_and_accounts_are_spoken() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_is_one() {
     let cluster = RedisCluster::start();
-    let (one, other) =
-        (Connection::to(&cluster.url(), None).await, Connection::to(&cluster.url(), None).await);
+    let one = Connection::to(&cluster.url(), None).await;
+    let other = Connection::of(one.redis.prefix(), &cluster.url(), None).await;
     let script = Script::new("return redis.call('SET', KEYS[1], 'x', 'PX', 60000)");
     for slot in 0..50 {
         let key = format!("{}:{{{slot}}}", one.redis.prefix());

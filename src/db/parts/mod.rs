@@ -11,7 +11,7 @@ use uuid::Uuid;
 pub use self::scan::{delete_of_ended, from, runs, set_synced, unsynced_of_other_boot};
 use super::conn::{Conn, on};
 use super::error::{damaged, number, to_row};
-use super::uploads::{Upload, UploadRow, UploadState, upload_columns};
+use super::uploads::{Moving, MovingRow, Upload, UploadRow, UploadState, moving_columns, upload_columns};
 use crate::base::crc::Crc64;
 use crate::base::{ChunkIndex, Error, Result, TenantId, Timestamp, UploadId};
 
@@ -101,9 +101,7 @@ impl ReceiptRow {
 
 /// The same columns where the receipt may be missing.
 #[derive(sqlx::FromRow)]
-struct StateRow {
-    #[sqlx(flatten)]
-    upload: UploadRow,
+struct MaybeReceiptRow {
     chunk_index: Option<i64>,
     size: Option<i64>,
     crc64: Option<i64>,
@@ -111,6 +109,35 @@ struct StateRow {
     synced: Option<bool>,
     boot: Option<Uuid>,
     received_at: Option<Timestamp>,
+}
+
+impl MaybeReceiptRow {
+    fn receipt(self, id: UploadId) -> Result<Option<Receipt>> {
+        let Self { etag, boot, .. } = self;
+        match (self.chunk_index, self.size, self.crc64, self.synced, self.received_at) {
+            (Some(chunk_index), Some(size), Some(crc64), Some(synced), Some(received_at)) => {
+                let row = ReceiptRow { chunk_index, size, crc64, etag, synced, boot, received_at };
+                row.receipt(id).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct StateRow {
+    #[sqlx(flatten)]
+    upload: UploadRow,
+    #[sqlx(flatten)]
+    receipt: MaybeReceiptRow,
+}
+
+#[derive(sqlx::FromRow)]
+struct MovingStateRow {
+    #[sqlx(flatten)]
+    moving: MovingRow,
+    #[sqlx(flatten)]
+    receipt: MaybeReceiptRow,
 }
 
 /// An upload and the receipt of one of its chunks, at one point in time.
@@ -135,15 +162,32 @@ pub async fn read(
         .bind(i64::from(index.get()))
         .fetch_optional(&mut *c)
         .await)?;
-    let Some(row) = row else { return Ok(None) };
-    let receipt = match (row.chunk_index, row.size, row.crc64, row.synced, row.received_at) {
-        (Some(chunk_index), Some(size), Some(crc64), Some(synced), Some(received_at)) => {
-            let (etag, boot) = (row.etag, row.boot);
-            Some(ReceiptRow { chunk_index, size, crc64, etag, synced, boot, received_at }.receipt(id)?)
-        }
-        _ => None,
-    };
-    Ok(Some((Upload::try_from(row.upload)?, receipt)))
+    row.map(|row| Ok((Upload::try_from(row.upload)?, row.receipt.receipt(id)?))).transpose()
+}
+
+/// The same, without what never changes.
+pub async fn read_moving(
+    c: &mut Conn,
+    tenant: &TenantId,
+    id: UploadId,
+    index: ChunkIndex,
+) -> Result<Option<(Moving, Option<Receipt>)>> {
+    const READ: &str = concat!(
+        "SELECT ",
+        moving_columns!(),
+        ", chunk_index, size, crc64, etag, synced, boot, received_at
+        FROM cifra_uploads
+        LEFT JOIN cifra_upload_parts ON upload_id = id AND chunk_index = $3
+        WHERE tenant_id = $1
+          AND id = $2"
+    );
+    let row: Option<MovingStateRow> = on!(c, c => sqlx::query_as(READ)
+        .bind(tenant)
+        .bind(id)
+        .bind(i64::from(index.get()))
+        .fetch_optional(&mut *c)
+        .await)?;
+    row.map(|row| Ok((row.moving.moving(id)?, row.receipt.receipt(id)?))).transpose()
 }
 
 /// Journals a receipt while the upload is `receiving`, and prolongs it until `expires_at`.

@@ -4,6 +4,7 @@
 //! what the sweeper looks for. Chunks are in [`super::parts`].
 
 mod ends;
+mod moving;
 mod row;
 mod sweep;
 
@@ -18,6 +19,8 @@ pub use self::ends::{
     EndOutcome, EndState, FinishClaim, Released, break_finish_claims, claim_finish, complete, delete, end,
 };
 pub use self::ends::{lose, release_finish, renew_finish, set_sealing, yield_finish};
+pub use self::moving::Moving;
+pub(super) use self::moving::{MovingRow, moving_columns};
 pub use self::row::{Protocol, UploadState};
 pub(super) use self::row::{UploadRow, upload_columns};
 pub use self::sweep::{

@@ -5,6 +5,7 @@
 
 mod database;
 mod disk;
+mod redis;
 
 use std::time::Duration;
 
@@ -34,6 +35,9 @@ pub async fn examine(config: &Config, clock: &dyn Clock) -> Vec<Finding> {
     match &config.database.url {
         DatabaseUrl::Sqlite(file) => findings.extend(database::examine(file).await),
         DatabaseUrl::Postgres(_) => findings.push(Finding::skip("database", "PostgreSQL is not looked at")),
+    }
+    if config.redis.url.is_some() {
+        findings.extend(redis::examine(&config.redis).await);
     }
     findings.push(open_files(config));
     findings.push(time(clock, begun));

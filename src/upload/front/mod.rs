@@ -134,8 +134,7 @@ impl Fronts {
         if let Some(here) = here.filter(|_| self.reads_staged(upload)) {
             return Ok(here); // nobody else hashes it
         }
-        let kept = self.sessions.checkpoint(upload.id, upload.total_size).await?;
-        Ok(kept.map_or(0, |kept| kept.offset).max(here.unwrap_or(0)))
+        Ok(self.sessions.progress(upload.id, upload.total_size).await?.max(here.unwrap_or(0)))
     }
 
     /// A chunk was journalled; it led if `lead` has its bytes. Moves the front on, in the background where
@@ -279,6 +278,9 @@ impl Fronts {
                 return Ok(true); // somebody else moved it: look again from there
             }
             offset = end;
+            if source != Source::Staged(None) {
+                self.sessions.signals().moved(upload.id, offset);
+            }
         }
         if source != Source::Staged(None) && offset == begun_at && offset < upload.total_size {
             let detail = format!("chunk {first} of upload `{}` is missing", upload.id);
@@ -297,7 +299,7 @@ impl Fronts {
         seen: u64,
         fence: Option<i64>,
     ) -> Result<bool> {
-        let Some(_claim) = self.sessions.claims().take(upload.id, receipt.index) else {
+        let Some(_claim) = self.sessions.claim(upload.id, receipt.index).await else {
             return Ok(false); // its next arrival, or the end of the upload, looks again
         };
         let (id, index) = (upload.id, receipt.index);

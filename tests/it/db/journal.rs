@@ -204,3 +204,30 @@ async fn a_journal_that_does_not_fit_its_upload_is_refused_by_the_schema() {
         assert_eq!(read(&test.db, move |c| Box::pin(parts::from(c, id, 0, 9))).await, []);
     }
 }
+
+#[tokio::test]
+async fn what_changes_of_an_upload_is_read_alone() {
+    for test in both_engines().await {
+        let begun = inserted(&test.db, 0).await;
+        let id = begun.id;
+        record(&test.db, id, a_receipt(0)).await.unwrap();
+        record(&test.db, id, a_receipt(1)).await.unwrap();
+        withdraw(&test.db, id, 1, None).await;
+        claimed(&test.db, id, 10).await;
+        for index in [0, 1] {
+            let whole = read(&test.db, move |c| {
+                Box::pin(async move { parts::read(c, &tenant(), id, ChunkIndex::new(index)).await })
+            });
+            let moving = read(&test.db, move |c| {
+                Box::pin(async move { parts::read_moving(c, &tenant(), id, ChunkIndex::new(index)).await })
+            });
+            let (moving, receipt) = moving.await.unwrap();
+            assert_eq!((moving.of(begun.clone()), receipt), whole.await.unwrap(), "{}", test.engine);
+        }
+        let foreign = "other".parse().unwrap();
+        let seen = read(&test.db, |c| {
+            Box::pin(async move { parts::read_moving(c, &foreign, id, ChunkIndex::new(0)).await })
+        });
+        assert!(seen.await.is_none(), "{}", test.engine);
+    }
+}

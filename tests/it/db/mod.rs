@@ -8,6 +8,7 @@ mod files;
 mod files_change;
 mod files_list;
 mod idempotency_keys;
+mod identity;
 mod journal;
 mod lists;
 mod postgres;
