@@ -128,6 +128,35 @@ need_cargo_tool() {
     cargo install --quiet --locked --force --root "$tools" --version "=$version" "$name"
 }
 
+# The S3 server of the tests is a crate. Its 500 dependencies are compiled in a folder that goes again.
+need_garage() {
+  local version=2.5.0 target="$tools/garage-target"
+  grep -qsF "\"garage $version " "$tools/.crates.toml" && [[ -x $tools/bin/garage ]] && return
+  say "installing Garage $version into $tools (5 to 10 minutes, once)"
+  # Half optimized: the tests wait for it, and so does who installs it.
+  CARGO_TARGET_DIR="$target" \
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+    cargo install --quiet --locked --force --root "$tools" --version "=$version" garage
+  rm -rf "$target"
+}
+
+# Azurite, the Azure of the tests, runs on Node.
+need_npm() {
+  has node || want "Node for Azurite" nodejs
+  has npm || want "npm for Azurite" npm
+}
+
+need_azurite() {
+  local version=3.37.0 home="$tools/azurite"
+  [[ -e $home/installed && $(<"$home/installed") == "$version" ]] && return
+  say "installing Azurite $version into $home (a minute, once)"
+  rm -rf "$home"
+  mkdir -p "$home"
+  npm install --silent --no-audit --no-fund --prefix "$home" "azurite@$version" >/dev/null
+  # Last, so that an installation that broke off is done again.
+  printf '%s' "$version" >"$home/installed"
+}
+
 # ------------------------------------------------------------------------------------------- packages
 
 as_root() {
@@ -189,7 +218,7 @@ install_packages() {
 for part in "$@"; do
   case $part in
     build) need_rust; need_compiler; need_certificates ;;
-    test) need_postgresql; need_redis; need_nginx; need_tour_programs; need_example_programs; need_python ;;
+    test) need_postgresql; need_redis; need_nginx; need_tour_programs; need_example_programs; need_python; need_npm ;;
     image) need_container_engine ;;
     fuzz) need_cpp_compiler ;; # and after the packages, below
     lint) ;; # after the packages, below
@@ -201,6 +230,8 @@ install_packages
 for part in "$@"; do
   if [[ $part == test ]]; then
     need_schemathesis
+    need_garage
+    need_azurite
   fi
   if [[ $part == lint ]]; then
     need_rust_components

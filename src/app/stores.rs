@@ -8,7 +8,7 @@ use crate::base::{Clock, Result};
 use crate::blob::local::{LocalOptions, LocalStore};
 use crate::blob::object::{ObjectOptions, ObjectStore, PartBudget};
 use crate::blob::{BlobResult, BlobStore, PartStore, Stores};
-use crate::config::{Backend, FileUpload, Storage};
+use crate::config::{Backend, FileUpload, ObjectName, Storage};
 use crate::db::{Db, files, stores, uploads};
 use crate::telemetry::Tasks;
 
@@ -97,14 +97,12 @@ async fn open(
     budget: &PartBudget,
     tasks: &Tasks,
 ) -> Result<Opened> {
-    let options = |prefix: &str| ObjectOptions {
-        prefix: prefix.to_owned(),
-        budget: budget.clone(),
-        tasks: tasks.clone(),
-    };
-    let (place, opened) = match storage.backend {
-        Backend::Local => (folder(storage), open_local(config, storage).await),
-        Backend::Memory => ("the memory".to_owned(), ObjectStore::memory(options("")).map(Kind::Object)),
+    let options = ObjectOptions { budget: budget.clone(), tasks: tasks.clone() };
+    let place = place(storage);
+    let opened = match ObjectStore::open(storage, options) {
+        Ok(Some(store)) => Ok(Kind::Object(store)),
+        Ok(None) => open_local(config, storage).await,
+        Err(error) => Err(error),
     };
     let name = storage.name.as_str().to_owned();
     let opened = opened
@@ -128,8 +126,23 @@ async fn open_local(config: &FileUpload, storage: &Storage) -> BlobResult<Kind> 
     Ok(Kind::Local(Arc::new(LocalStore::open(options).await?)))
 }
 
-fn folder(storage: &Storage) -> String {
-    format!("the folder {}", storage.local.root.display())
+/// Where a store is, as its operator knows it.
+fn place(storage: &Storage) -> String {
+    let of = |what: &str, name: &Option<ObjectName>, prefix: &ObjectName| {
+        let name = name.as_ref().map_or("", ObjectName::as_str);
+        match prefix.as_str() {
+            "" => format!("the {what} {name}"),
+            prefix => format!("the folder {prefix} of the {what} {name}"),
+        }
+    };
+    let Storage { local, s3, azure, gcs, .. } = storage;
+    match storage.backend {
+        Backend::Local => format!("the folder {}", local.root.display()),
+        Backend::S3 => of("bucket", &s3.bucket, &s3.prefix),
+        Backend::Azure => of("container", &azure.container, &azure.prefix),
+        Backend::Gcs => of("bucket", &gcs.bucket, &gcs.prefix),
+        Backend::Memory => "the memory".to_owned(),
+    }
 }
 
 /// Staged bytes that no upload knows of are left from a process that was killed.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 pub(super) const PREFIX: &str = "CIFRA__";
 
 /// Variables that will be understood, but that nothing reads yet. Whoever builds a part removes its own here.
-const NOT_BUILT: &[&str] = &["CACHE_ENABLED", "CACHE_L1_TTL", "CACHE_L2_TTL", "AWS_*", "AZURE_*"];
+const NOT_BUILT: &[&str] = &["CACHE_ENABLED", "CACHE_L1_TTL", "CACHE_L2_TTL"];
 
 /// Environment variables by name. An empty one that is not a `CIFRA__…` counts as not set.
 #[derive(Debug, Clone, Default)]
@@ -43,6 +43,12 @@ impl Environment {
     /// Names of all variables that are there to override keys.
     pub(super) fn overrides(&self) -> impl Iterator<Item = &str> {
         self.variables.keys().map(String::as_str).filter(|name| name.starts_with(PREFIX))
+    }
+
+    /// Names and values of the variables whose names begin with `prefix`, but for empty ones.
+    pub(super) fn beginning_with(&self, prefix: &str) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        all.filter(move |(name, value)| name.starts_with(prefix) && !value.is_empty())
     }
 
     /// Names of the variables of parts that are not built yet: whoever sets them expects something of them.

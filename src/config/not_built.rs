@@ -3,20 +3,8 @@
 //! Whoever builds a part removes its line here and adds its keys in the section's file.
 
 /// Keys, each with everything below it.
-const NOT_BUILT: &[&str] = &[
-    "file_upload.storage.s3",
-    "file_upload.storage.azure",
-    "file_upload.storage.gcs",
-    "files",
-    "thumbnails",
-    "cache",
-    "entities",
-    "jobs",
-    "backup",
-    "reports",
-    "webhooks",
-    "tus",
-];
+const NOT_BUILT: &[&str] =
+    &["files", "thumbnails", "cache", "entities", "jobs", "backup", "reports", "webhooks", "tus"];
 
 /// Whether `path` (such as `cache.l1.ttl`) is, or is inside, a part that is not built yet.
 pub(super) fn contains(path: &str) -> bool {

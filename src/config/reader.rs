@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::document::{Document, Member, Node};
 use super::environment::{Environment, key_of_name, name_of_key};
 use super::fault::{Fault, Origin, Problem, nearest};
+use super::secret::InFile;
 use super::value::{Refusal, Value};
 use super::{not_built, secret};
 use crate::base::Secret;
@@ -187,7 +188,24 @@ impl<'a> Reader<'a> {
         (self.entries, self.faults)
     }
 
-    fn path(&self, name: &str) -> String {
+    /// Reads a secret that may stand in the configuration, or in a file of its own that the key `{name}_file` names.
+    pub(super) fn kept_secret(&mut self, name: &str, doc: &str) -> Option<Secret> {
+        let kept: Option<Secret> = self.optional(name, doc);
+        let file_key = format!("{name}_file");
+        let file: Option<InFile<Secret>> = self.optional(&file_key, "the file that it stands in");
+        let keys = [self.path(name), self.path(&file_key)];
+        self.check(&keys.each_ref().map(String::as_str), kept.is_none() || file.is_none(), "one of the two");
+        file.map(InFile::into_inner).or(kept)
+    }
+
+    /// The variables whose names begin with `prefix`, for programs that understand them as they are.
+    pub(super) fn variables(&self, prefix: &str) -> Vec<(String, String)> {
+        let found = self.layers.environment.beginning_with(prefix);
+        found.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    /// The whole path of the key `name` of this section.
+    pub(super) fn path(&self, name: &str) -> String {
         if self.section.is_empty() { name.to_owned() } else { format!("{}.{name}", self.section) }
     }
 

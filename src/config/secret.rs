@@ -79,3 +79,22 @@ impl<T: Value> Value for InFile<T> {
         self.path.render()
     }
 }
+
+impl Value for Secret {
+    fn expected() -> String {
+        "a secret".to_owned()
+    }
+
+    fn parse(text: &str, _: &Path) -> Result<Self, Refusal> {
+        if text.trim().is_empty() { Err(Refusal::Malformed) } else { Ok(Self::new(text.trim())) }
+    }
+
+    /// Not the secret: it is not shown, so it is not read back either.
+    fn render(&self) -> String {
+        "(not shown)".to_owned()
+    }
+
+    fn describe(_: &str) -> String {
+        "a text (not shown)".to_owned()
+    }
+}

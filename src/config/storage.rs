@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::object_storage::{Azure, Gcs, S3};
 use super::reader::Reader;
 use super::value::{Choice, Refusal, Value};
 
@@ -15,6 +16,12 @@ pub struct Storage {
     pub backend: Backend,
     /// Of [`Backend::Local`].
     pub local: LocalStorage,
+    /// Of [`Backend::S3`].
+    pub s3: S3,
+    /// Of [`Backend::Azure`].
+    pub azure: Azure,
+    /// Of [`Backend::Gcs`].
+    pub gcs: Gcs,
 }
 
 /// Section `file_upload.storage.local`.
@@ -29,6 +36,12 @@ pub struct LocalStorage {
 pub enum Backend {
     /// A folder on this machine.
     Local,
+    /// Amazon S3, or what speaks its language.
+    S3,
+    /// Azure Blob Storage.
+    Azure,
+    /// Google Cloud Storage.
+    Gcs,
     /// The memory of this process, for tests.
     Memory,
 }
@@ -43,6 +56,9 @@ impl Storage {
         let backend = from.take("backend", "local", "where bytes are kept");
         let backend_name = match backend {
             Backend::Local => "local",
+            Backend::S3 => "s3",
+            Backend::Azure => "azure",
+            Backend::Gcs => "gcs",
             Backend::Memory => "memory",
         };
         Self {
@@ -57,6 +73,9 @@ impl Storage {
             local: from.section("local", |from| LocalStorage {
                 root: from.derived("root", data_dir.join("blobs"), "folder; null = blobs in data_dir"),
             }),
+            s3: from.section("s3", |from| S3::read(from, backend == Backend::S3)),
+            azure: from.section("azure", |from| Azure::read(from, backend == Backend::Azure)),
+            gcs: from.section("gcs", |from| Gcs::read(from, backend == Backend::Gcs)),
         }
     }
 
@@ -69,8 +88,13 @@ impl Storage {
 }
 
 impl Choice for Backend {
-    const ALL: &'static [(&'static str, Self)] = &[("local", Self::Local), ("memory", Self::Memory)];
-    const NOT_BUILT: &'static [&'static str] = &["s3", "azure", "gcs"];
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("local", Self::Local),
+        ("s3", Self::S3),
+        ("azure", Self::Azure),
+        ("gcs", Self::Gcs),
+        ("memory", Self::Memory),
+    ];
 }
 
 impl StoreName {

@@ -1,6 +1,7 @@
 //! Configuration by tables: what each source may say, which one wins, and every way to be wrong.
 
 mod documented;
+mod object_storage;
 mod redis;
 mod refused;
 mod stores;

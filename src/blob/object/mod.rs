@@ -2,16 +2,21 @@
 //!
 //! The requests are `object_store`'s; what it has not is here. Each file is one idea: `budget` room for the bytes
 //! that wait to be sent, `parts` uploads by parts, `whole` blobs that come in one piece, `read` bytes out and lists,
-//! `identity` whose bucket it is, `tag` what the journal keeps of a part, `trouble` what an error means.
+//! `identity` whose bucket it is, `tag` what the journal keeps of a part, `transport` how long a store is waited for,
+//! `trouble` what an error means; `s3`, `azure` and `gcs` open one.
 //!
 //! A part is taken by the store as a whole or not at all: it is collected in memory first, within the budget, and
 //! never on disk.
 
+mod azure;
 mod budget;
+mod gcs;
 mod identity;
 mod parts;
 mod read;
+mod s3;
 mod tag;
+mod transport;
 mod trouble;
 mod whole;
 
@@ -27,11 +32,13 @@ use object_store::{GetOptions, ObjectMeta};
 use uuid::Uuid;
 
 pub use self::budget::PartBudget;
+use self::s3::ours::Bucket;
 use super::{
     Blob, BlobError, BlobErrorKind, BlobKey, BlobMeta, BlobResult, BlobStore, Leftovers, Length, PartLimits,
-    PartStore, PartTag, PartsId, Span,
+    PartStore, PartTag, PartsId, Span, Unfinished,
 };
 use crate::base::{ByteRange, ByteStream, ChunkIndex, Timestamp};
+use crate::config::{Backend, Storage};
 use crate::telemetry::Tasks;
 
 /// Smaller parts would cost more in receipts and requests than in bytes.
@@ -40,8 +47,6 @@ const PART_BYTES_MIN: u64 = 64 << 10;
 /// What every object store is opened with.
 #[derive(Debug, Clone)]
 pub struct ObjectOptions {
-    /// Goes before every key, as a folder; may be empty.
-    pub prefix: String,
     /// Room for the bytes that wait to be sent; one for all stores.
     pub budget: PartBudget,
     /// For what must go on when a request ends.
@@ -55,12 +60,33 @@ pub struct ObjectStore {
 }
 
 struct Inner {
-    name: &'static str,
+    kind: Kind,
     objects: Arc<dyn Objects>,
     prefix: Option<BlobKey>,
     limits: PartLimits,
     budget: PartBudget,
     tasks: Tasks,
+}
+
+/// What kind of store it is, and what we ask of it ourselves.
+#[derive(Debug)]
+enum Kind {
+    S3(Bucket),
+    Azure,
+    Gcs,
+    Memory,
+}
+
+/// What becomes of parts that nobody puts together or drops: those of a process that was killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForgottenParts {
+    /// The store drops them after so many days.
+    DroppedAfter {
+        /// From the beginning of the upload, or from its last part.
+        days: u32,
+    },
+    /// They stay, and are paid for: the bucket has no rule of its lifecycle that aborts incomplete multipart uploads.
+    Kept,
 }
 
 /// What `object_store` has for each kind of store.
@@ -70,9 +96,9 @@ impl<T: object_store::ObjectStore + MultipartStore> Objects for T {}
 
 impl fmt::Debug for ObjectStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { name, prefix, limits, .. } = &*self.inner;
+        let Inner { kind, prefix, limits, .. } = &*self.inner;
         f.debug_struct("ObjectStore")
-            .field("name", name)
+            .field("kind", kind)
             .field("prefix", prefix)
             .field("limits", limits)
             .finish_non_exhaustive()
@@ -80,23 +106,56 @@ impl fmt::Debug for ObjectStore {
 }
 
 impl ObjectStore {
+    /// Opens what the configuration names; `None` if that is a folder. Sends nothing yet.
+    ///
+    /// # Errors
+    /// What is missing or wrong, in words for the operator.
+    pub fn open(storage: &Storage, options: ObjectOptions) -> BlobResult<Option<Self>> {
+        match storage.backend {
+            Backend::Local => Ok(None),
+            Backend::S3 => s3::open(&storage.s3, options).map(Some),
+            Backend::Azure => azure::open(&storage.azure, options).map(Some),
+            Backend::Gcs => gcs::open(&storage.gcs, options).map(Some),
+            Backend::Memory => Self::memory(options).map(Some),
+        }
+    }
+
     /// A store in the memory of this process, for tests: empty, and gone with its last clone.
     ///
     /// # Errors
-    /// `Internal` if the prefix cannot be the beginning of a key.
+    /// None in fact.
     pub fn memory(options: ObjectOptions) -> BlobResult<Self> {
         let limits = PartLimits { min_bytes: PART_BYTES_MIN, max_bytes: u64::MAX, count_max: 10_000 };
-        Self::over("memory", Arc::new(InMemory::new()), limits, options)
+        Self::over(Kind::Memory, Arc::new(InMemory::new()), "", limits, options)
+    }
+
+    /// What becomes of parts that nobody puts together or drops.
+    ///
+    /// # Errors
+    /// Why the bucket does not say, such as missing rights.
+    pub async fn forgotten_parts(&self) -> BlobResult<ForgottenParts> {
+        match &self.inner.kind {
+            Kind::S3(bucket) => {
+                let prefix =
+                    self.inner.prefix.as_ref().map(|prefix| format!("{prefix}/")).unwrap_or_default();
+                let days = bucket.days_to_abort(&prefix).await?;
+                Ok(days.map_or(ForgottenParts::Kept, |days| ForgottenParts::DroppedAfter { days }))
+            }
+            // <https://learn.microsoft.com/en-us/rest/api/storageservices/put-block#remarks>
+            Kind::Azure => Ok(ForgottenParts::DroppedAfter { days: 7 }),
+            Kind::Gcs | Kind::Memory => Ok(ForgottenParts::Kept),
+        }
     }
 
     /// A store over `objects`, whose own limits are `limits`; the budget lowers them.
     fn over(
-        name: &'static str,
+        kind: Kind,
         objects: Arc<dyn Objects>,
+        prefix: &str,
         limits: PartLimits,
         options: ObjectOptions,
     ) -> BlobResult<Self> {
-        let ObjectOptions { prefix, budget, tasks } = options;
+        let ObjectOptions { budget, tasks } = options;
         let prefix = match prefix.trim_matches('/') {
             "" => None,
             prefix => Some(BlobKey::parse(prefix).ok_or_else(|| {
@@ -105,7 +164,7 @@ impl ObjectStore {
         };
         let max_bytes = limits.max_bytes.min(budget.part_bytes_max()).max(limits.min_bytes);
         let limits = PartLimits { max_bytes, ..limits };
-        Ok(Self { inner: Arc::new(Inner { name, objects, prefix, limits, budget, tasks }) })
+        Ok(Self { inner: Arc::new(Inner { kind, objects, prefix, limits, budget, tasks }) })
     }
 
     /// The object of `key`.
@@ -144,7 +203,12 @@ impl ObjectStore {
 #[async_trait]
 impl BlobStore for ObjectStore {
     fn name(&self) -> &'static str {
-        self.inner.name
+        match self.inner.kind {
+            Kind::S3(_) => "s3",
+            Kind::Azure => "azure",
+            Kind::Gcs => "gcs",
+            Kind::Memory => "memory",
+        }
     }
 
     async fn put(&self, key: &BlobKey, body: ByteStream, size: Option<u64>) -> BlobResult<BlobMeta> {
@@ -257,11 +321,19 @@ impl PartStore for ObjectStore {
 
     async fn differing(
         &self,
-        _key: &BlobKey,
-        _parts: &PartsId,
-        _tags: &[PartTag],
+        key: &BlobKey,
+        parts: &PartsId,
+        tags: &[PartTag],
     ) -> BlobResult<Option<Vec<ChunkIndex>>> {
-        Ok(None)
+        match &self.inner.kind {
+            Kind::S3(bucket) => parts::differing(self, bucket, key, parts, tags).await,
+            // Azure's blocks cannot be overwritten, so they never differ; the others do not say.
+            Kind::Azure | Kind::Gcs | Kind::Memory => Ok(None),
+        }
+    }
+
+    async fn unfinished(&self) -> BlobResult<BoxStream<'static, BlobResult<Unfinished>>> {
+        Ok(read::unfinished(self))
     }
 
     async fn abandon(&self, key: &BlobKey, parts: &PartsId) -> BlobResult<()> {

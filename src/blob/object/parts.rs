@@ -5,8 +5,9 @@ use futures_util::StreamExt;
 use object_store::multipart::PartId;
 use object_store::{ObjectStoreExt, PutPayload};
 
+use super::s3::ours::{Bucket, StoredPart};
 use super::{ObjectStore, tag, trouble, wrong};
-use crate::base::ByteStream;
+use crate::base::{ByteStream, ChunkIndex};
 use crate::blob::{
     BlobError, BlobErrorKind, BlobKey, BlobMeta, BlobResult, BlobStore, PartTag, PartsId, Span,
 };
@@ -14,6 +15,8 @@ use crate::telemetry::metrics::{ChunkStage, chunk_stage};
 
 /// The name of an upload without bytes: there is nothing to be put together.
 const NO_PARTS: &str = "none";
+/// The name of an upload of blocks.
+const BLOCKS: &str = "blocks";
 /// Smaller frames are copied together, so that a body of tiny ones costs no more memory than its bytes.
 const FRAME_BYTES_MIN: usize = 4 << 10;
 /// What small frames are copied into.
@@ -24,7 +27,9 @@ pub(super) async fn begin(store: &ObjectStore, key: &BlobKey, size: Option<u64>)
         return Ok(PartsId::new(NO_PARTS));
     }
     let begun = store.inner.objects.create_multipart(&store.path(key)).await;
-    begun.map(PartsId::new).map_err(|error| trouble::of(format!("beginning the upload of `{key}`"), error))
+    let id = begun.map_err(|error| trouble::of(format!("beginning the upload of `{key}`"), error))?;
+    // Azure has no name for it: blocks belong to the blob.
+    Ok(PartsId::new(if id.is_empty() { BLOCKS.to_owned() } else { id }))
 }
 
 pub(super) async fn write(
@@ -109,6 +114,33 @@ async fn complete_empty(store: &ObjectStore, key: &BlobKey, parts: &PartsId) -> 
     put.map_err(|error| trouble::of(context(), error))?;
     abort(store, key, parts).await?;
     store.head(key).await?.ok_or_else(|| wrong(context()))
+}
+
+/// Which of the parts the bucket has not as their tags say.
+pub(super) async fn differing(
+    store: &ObjectStore,
+    bucket: &Bucket,
+    key: &BlobKey,
+    parts: &PartsId,
+    tags: &[PartTag],
+) -> BlobResult<Option<Vec<ChunkIndex>>> {
+    let Some(stored) = bucket.parts(&store.path(key), parts.as_str()).await? else { return Err(gone(key)) };
+    let mut differing = Vec::new();
+    for (tag, index) in tags.iter().zip(0_u32..) {
+        let (len, etag) = tag::read(tag)?;
+        // In order of their numbers, which begin at 1.
+        let found = stored.binary_search_by_key(&(index + 1), |part| part.number);
+        let same = |part: &StoredPart| part.size == len && unquoted(&part.etag) == unquoted(etag);
+        if !found.is_ok_and(|at| same(&stored[at])) {
+            differing.push(ChunkIndex::new(index));
+        }
+    }
+    Ok(Some(differing))
+}
+
+/// Some stores put an `ETag` in quotes here and not there.
+fn unquoted(etag: &str) -> &str {
+    etag.trim_matches('"')
 }
 
 pub(super) async fn abandon(store: &ObjectStore, key: &BlobKey, parts: &PartsId) -> BlobResult<()> {

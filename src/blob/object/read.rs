@@ -5,10 +5,11 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::{GetOptions, GetRange};
 
-use super::{ObjectStore, meta, trouble, wrong};
+use super::s3::ours::Marker;
+use super::{Kind, ObjectStore, meta, trouble, wrong};
 use crate::base::stream::StreamError;
-use crate::base::{ByteRange, ByteStream};
-use crate::blob::{Blob, BlobKey, BlobMeta, BlobResult};
+use crate::base::{ByteRange, ByteStream, Timestamp};
+use crate::blob::{Blob, BlobError, BlobKey, BlobMeta, BlobResult, PartsId, Unfinished};
 
 /// Opens a blob. Its bytes are asked for as they are read, so that memory holds what is on its way and no more.
 pub(super) async fn get(
@@ -79,4 +80,26 @@ pub(super) fn list(
         },
     );
     Ok(ours.boxed())
+}
+
+/// All uploads by parts that were begun and not ended, a page at a time; S3 only.
+pub(super) fn unfinished(store: &ObjectStore) -> BoxStream<'static, BlobResult<Unfinished>> {
+    let pages = stream::try_unfold(Some((store.clone(), Marker::default())), |state| async move {
+        let Some((store, marker)) = state else { return Ok::<_, BlobError>(None) };
+        let Kind::S3(bucket) = &store.inner.kind else { return Ok(None) };
+        let prefix = store.inner.prefix.as_ref().map(|prefix| format!("{prefix}/")).unwrap_or_default();
+        let (page, next) = bucket.uploads(&prefix, &marker).await?;
+        let ours: Vec<_> = page
+            .into_iter()
+            .filter_map(|upload| {
+                Some(Ok(Unfinished {
+                    key: store.key_of(&upload.path.into())?,
+                    parts: PartsId::new(upload.id),
+                    begun: Timestamp::from_micros(upload.begun_micros),
+                }))
+            })
+            .collect();
+        Ok(Some((stream::iter(ours), next.map(|next| (store, next)))))
+    });
+    pages.try_flatten().boxed()
 }

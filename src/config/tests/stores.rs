@@ -64,7 +64,7 @@ file_upload:
     let name = "1 to 64 lower-case letters, digits, - and _, beginning with a letter or digit";
     let expected = [
         format!(r#"cifra.yaml:3:5: file_upload.other_stores.Bad: found "Bad", expected {name}"#),
-        r#"cifra.yaml:3:12: file_upload.other_stores.Bad.backend: found "tape", expected local or memory"#
+        r#"cifra.yaml:3:12: file_upload.other_stores.Bad.backend: found "tape", expected local or s3 or azure or gcs or memory"#
             .to_owned(),
         "cifra.yaml:4:5: file_upload.other_stores.local: found the name of file_upload.storage, local, \
          expected another name for each store"
@@ -72,7 +72,7 @@ file_upload:
         "cifra.yaml:5:21: file_upload.other_stores.old.local.rooot: unknown key; \
          did you mean file_upload.other_stores.old.local.root?"
             .to_owned(),
-        r#"cifra.yaml:5:33: file_upload.other_stores.old.backend: found "floppy", expected local or memory"#
+        r#"cifra.yaml:5:33: file_upload.other_stores.old.backend: found "floppy", expected local or s3 or azure or gcs or memory"#
             .to_owned(),
         "cifra.yaml:6:5: file_upload.other_stores.old: the key stands here a second time".to_owned(),
         "cifra.yaml:7:5: file_upload.other_stores.a.b: found dots in a key, expected the name alone, \

@@ -6,10 +6,12 @@
 mod answer;
 pub(crate) mod api;
 mod app;
+pub(crate) mod azurite;
 pub(crate) mod config;
 mod contract;
 pub(crate) mod databases;
 mod events;
+pub(crate) mod garage;
 pub(crate) mod gate;
 pub(crate) mod logs;
 pub(crate) mod nginx;
@@ -19,6 +21,7 @@ mod raw;
 pub(crate) mod redis;
 pub(crate) mod relay;
 mod stack;
+pub(crate) mod tools;
 mod uploads;
 
 pub(crate) use answer::Answer;

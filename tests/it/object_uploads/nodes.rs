@@ -69,7 +69,7 @@ impl Pair {
     pub(super) async fn with(test: TestDb, checksum: ChecksumPolicy, announced_for: Duration) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_micros(1_767_225_600_000_000)));
         let budget = PartBudget::new(64 << 20);
-        let options = ObjectOptions { prefix: String::new(), budget, tasks: test.tasks.clone() };
+        let options = ObjectOptions { budget, tasks: test.tasks.clone() };
         let store = Wayward::around(ObjectStore::memory(options).unwrap());
         let remember = test.db.write(Urgency::Normal, |c| {
             Box::pin(stores::remember(c, NAME, Uuid::nil(), "memory", Timestamp::from_micros(0)))
