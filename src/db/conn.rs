@@ -3,10 +3,10 @@
 //! Statements are the same text on both (`$1` works on both); where they cannot be, match on [`Conn`].
 
 use std::fmt;
-use std::ops::{Deref, DerefMut};
 
-use sqlx::pool::PoolConnection;
-use sqlx::{PgConnection, Postgres, SqliteConnection, Transaction};
+use sqlx::SqliteConnection;
+
+use super::postgres::PostgresConn;
 
 /// A connection that was lent to a closure by [`super::Db::read`] or [`super::Db::write`].
 pub enum Conn {
@@ -16,46 +16,12 @@ pub enum Conn {
     Postgres(PostgresConn),
 }
 
-/// A PostgreSQL connection, with or without a transaction around it.
-pub enum PostgresConn {
-    /// Each statement for itself.
-    Plain(PoolConnection<Postgres>),
-    /// All statements in one transaction.
-    Transaction(Transaction<'static, Postgres>),
-}
-
 impl fmt::Debug for Conn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Sqlite(_) => "Conn::Sqlite",
             Self::Postgres(_) => "Conn::Postgres",
         })
-    }
-}
-
-impl fmt::Debug for PostgresConn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PostgresConn")
-    }
-}
-
-impl Deref for PostgresConn {
-    type Target = PgConnection;
-
-    fn deref(&self) -> &PgConnection {
-        match self {
-            Self::Plain(connection) => connection,
-            Self::Transaction(transaction) => transaction,
-        }
-    }
-}
-
-impl DerefMut for PostgresConn {
-    fn deref_mut(&mut self) -> &mut PgConnection {
-        match self {
-            Self::Plain(connection) => connection,
-            Self::Transaction(transaction) => transaction,
-        }
     }
 }
 

@@ -48,13 +48,9 @@ pub(super) fn kind(error: &sqlx::Error) -> Kind {
         },
         sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => Kind::Full,
         // A connection that broke in the middle of an answer shows as a protocol error.
-        sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::Protocol(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::BeginFailed
-        | sqlx::Error::WorkerCrashed => Kind::Away,
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
+            Kind::Away
+        }
         _ => Kind::Other,
     }
 }
@@ -86,6 +82,21 @@ pub(super) fn is_to_be_repeated(error: &Error) -> bool {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<sqlx::Error>());
     let Some(sqlx::Error::Database(database)) = source else { return false };
     matches!(database.code().as_deref(), Some("40001" | "40P01"))
+}
+
+/// The connection to PostgreSQL, or the server behind it, is gone: what rests in the pool probably is, too.
+pub(super) fn is_broken(error: &Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<sqlx::Error>());
+    match source {
+        Some(
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed,
+        ) => true,
+        // Ended by an administrator or a crash; a primary that is a replica by now.
+        Some(sqlx::Error::Database(database)) => database
+            .code()
+            .is_some_and(|code| code == "25006" || code.starts_with("08") || code.starts_with("57P0")),
+        _ => false,
+    }
 }
 
 /// A row that breaks what the schema promises: `Internal`, with table and id for the log.

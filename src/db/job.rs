@@ -34,23 +34,37 @@ pub enum Commit {
     Durable,
 }
 
+/// How long a job may go without an answer on PostgreSQL. In a process (SQLite) nothing gets lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// As long as its caller waits: afterwards nobody learns of it.
+    OfACaller,
+    /// As long as the server itself lets a statement take, and a little longer.
+    ToTheEnd,
+}
+
 /// A job whose result type is known to its sender only.
 pub(super) struct Job {
     pub(super) commit: Commit,
+    pub(super) patience: Patience,
     pub(super) queued_at: std::time::Instant,
     work: Box<dyn Work>,
 }
 
 impl Job {
     /// A job, and where its answer will be.
-    pub(super) fn new<T, F>(commit: Commit, run: F) -> (Self, oneshot::Receiver<Result<T>>)
+    pub(super) fn new<T, F>(
+        commit: Commit,
+        patience: Patience,
+        run: F,
+    ) -> (Self, oneshot::Receiver<Result<T>>)
     where
         T: Send + 'static,
         F: for<'c> Fn(&'c mut Conn) -> BoxFuture<'c, Result<T>> + Send + Sync + 'static,
     {
         let (answer, receiver) = oneshot::channel();
         let work = Box::new(Typed { run, outcome: None, answer });
-        (Self { commit, queued_at: std::time::Instant::now(), work }, receiver)
+        (Self { commit, patience, queued_at: std::time::Instant::now(), work }, receiver)
     }
 
     /// Runs it once, in the transaction that is open on `conn`. A panic is an error like any other.

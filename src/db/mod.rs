@@ -31,10 +31,10 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
-pub use self::conn::{Conn, PostgresConn};
-use self::job::Job;
+pub use self::conn::Conn;
 pub use self::job::{Commit, Urgency};
-pub use self::postgres::PostgresDb;
+use self::job::{Job, Patience};
+pub use self::postgres::{PostgresConn, PostgresDb};
 pub use self::sqlite::SqliteDb;
 use crate::base::{Code, Error, Result};
 pub use crate::config::DatabaseUrl;
@@ -137,8 +137,7 @@ impl Db {
                 Err(too_slow())
             }
             Self::Postgres(db) => {
-                let read = async { f(&mut db.reader().await?).await };
-                tokio::time::timeout_at(patience, read).await.map_err(|_| too_slow())?
+                tokio::time::timeout_at(patience, db.read(f)).await.map_err(|_| too_slow())?
             }
         }
     }
@@ -156,7 +155,7 @@ impl Db {
         T: Send + 'static,
         F: for<'c> Fn(&'c mut Conn) -> BoxFuture<'c, Result<T>> + Send + Sync + 'static,
     {
-        let answer = self.submit(urgency, Commit::Normal, job)?;
+        let answer = self.submit(urgency, Commit::Normal, Patience::OfACaller, job)?;
         tokio::time::timeout(PATIENCE, received(answer)).await.map_err(|_| too_slow())?
     }
 
@@ -169,28 +168,35 @@ impl Db {
         T: Send + 'static,
         F: for<'c> Fn(&'c mut Conn) -> BoxFuture<'c, Result<T>> + Send + Sync + 'static,
     {
-        let answer = self.submit(urgency, Commit::Durable, job)?;
+        let answer = self.submit(urgency, Commit::Durable, Patience::OfACaller, job)?;
         tokio::time::timeout(PATIENCE, received(answer)).await.map_err(|_| too_slow())?
     }
 
     /// [`Db::write`] with all patience: for who holds a claim until they know whether it happened.
     ///
     /// # Errors
-    /// Those of [`Db::write`]; `Unavailable` only if the connection broke or the database was closed.
+    /// Those of [`Db::write`]; `Unavailable` only if the connection broke or the database was closed. On PostgreSQL one
+    /// that is silent for longer than `statement_timeout` and 10 s is broken.
     pub async fn write_to_the_end<T, F>(&self, urgency: Urgency, commit: Commit, job: F) -> Result<T>
     where
         T: Send + 'static,
         F: for<'c> Fn(&'c mut Conn) -> BoxFuture<'c, Result<T>> + Send + Sync + 'static,
     {
-        received(self.submit(urgency, commit, job)?).await
+        received(self.submit(urgency, commit, Patience::ToTheEnd, job)?).await
     }
 
-    fn submit<T, F>(&self, urgency: Urgency, commit: Commit, job: F) -> Result<oneshot::Receiver<Result<T>>>
+    fn submit<T, F>(
+        &self,
+        urgency: Urgency,
+        commit: Commit,
+        patience: Patience,
+        job: F,
+    ) -> Result<oneshot::Receiver<Result<T>>>
     where
         T: Send + 'static,
         F: for<'c> Fn(&'c mut Conn) -> BoxFuture<'c, Result<T>> + Send + Sync + 'static,
     {
-        let (job, answer) = Job::new(commit, job);
+        let (job, answer) = Job::new(commit, patience, job);
         match self {
             Self::Sqlite(db) => db.submit(urgency, job)?,
             Self::Postgres(db) => db.submit(job)?,

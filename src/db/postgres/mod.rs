@@ -1,17 +1,23 @@
 //! PostgreSQL: a pool, and transactions that run to their end even if their caller goes away.
 
+mod pool;
+
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
+use futures_util::future::BoxFuture;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Executor, PgConnection};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
-use super::conn::{Conn, PostgresConn};
-use super::error::is_to_be_repeated;
-use super::job::{Commit, Job};
-use super::{DbOptions, Synchronous, overloaded};
+use self::pool::Pool;
+pub use self::pool::PostgresConn;
+use super::conn::Conn;
+use super::error::{is_broken, is_to_be_repeated};
+use super::job::{Commit, Job, Patience};
+use super::{DbOptions, PATIENCE, Synchronous, overloaded, too_slow};
 use crate::base::{Code, Error, Result};
 use crate::telemetry::Tasks;
 
@@ -24,8 +30,8 @@ const ATTEMPTS_MAX: u32 = 5;
 /// A transaction of ours always has a statement under way, unless its process was stopped: then others must not wait
 /// for what it has locked.
 const IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(10);
-/// A connection that rested longer is asked whether it still lives before it is used.
-const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+/// Who waits for an answer to the end waits so much longer than the statement may take.
+const TO_THE_END_MORE: Duration = Duration::from_secs(10);
 
 /// A PostgreSQL database; clones share one pool.
 #[derive(Debug, Clone)]
@@ -35,9 +41,10 @@ pub struct PostgresDb {
 
 #[derive(Debug)]
 struct Inner {
-    pool: PgPool,
+    pool: Pool,
     connect: PgConnectOptions,
     durability: Synchronous,
+    to_the_end: Duration,
     tasks: Tasks,
     writes: Arc<Semaphore>,
     reads: Semaphore,
@@ -65,28 +72,17 @@ impl PostgresDb {
             )
             .log_slow_statements(super::level("warn"), options.slow_query)
             .log_statements(super::level("debug"));
-        let pool = PgPoolOptions::new()
-            .max_connections(options.max_connections)
-            .acquire_timeout(Duration::from_secs(3))
-            .test_before_acquire(false)
-            .before_acquire(|connection, meta| {
-                Box::pin(async move {
-                    if meta.idle_for > TRUSTED_IDLE {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
-            .connect_lazy_with(connect.clone());
+        let pool = Pool::new(connect.clone(), options.max_connections.max(1));
         let inner = Inner {
             pool,
             connect,
             durability: options.durability,
+            to_the_end: options.statement_timeout + TO_THE_END_MORE,
             tasks: tasks.clone(),
             writes: Arc::new(Semaphore::new(WRITES_MAX)),
             reads: Semaphore::new(READS_MAX),
         };
-        inner.pool.acquire().await?;
+        inner.pool.acquire().await?.give_back();
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -96,10 +92,19 @@ impl PostgresDb {
         Ok(self.inner.connect.clone().options(no_limits.map(|name| (name, "0"))).connect().await?)
     }
 
-    /// A connection for reading, each statement for itself.
-    pub(super) async fn reader(&self) -> Result<Conn> {
-        let _place = self.inner.reads.try_acquire().map_err(|_| overloaded())?;
-        Ok(Conn::Postgres(PostgresConn::Plain(self.inner.pool.acquire().await?)))
+    /// Lends a connection to `f`, whose statements are each for themselves.
+    pub(super) async fn read<T>(
+        &self,
+        f: impl for<'c> FnOnce(&'c mut Conn) -> BoxFuture<'c, Result<T>>,
+    ) -> Result<T> {
+        let place = self.inner.reads.try_acquire().map_err(|_| overloaded())?;
+        let mut conn = Conn::Postgres(self.inner.pool.acquire().await?);
+        drop(place);
+        let answer = f(&mut conn).await;
+        if let Conn::Postgres(connection) = conn {
+            connection.settle(&answer);
+        }
+        answer
     }
 
     /// Starts `job` in a task of its own.
@@ -142,18 +147,49 @@ impl Inner {
         } else {
             "BEGIN; SET LOCAL synchronous_commit = off"
         };
-        let mut conn = Conn::Postgres(PostgresConn::Transaction(self.pool.begin_with(begin).await?));
-        let outcome = job.run(&mut conn).await;
-        let Conn::Postgres(PostgresConn::Transaction(transaction)) = conn else {
-            return Err(Error::internal("the database failed", "a job took its transaction away"));
+        let limit = match job.patience {
+            Patience::OfACaller => PATIENCE,
+            Patience::ToTheEnd => self.to_the_end,
         };
-        match outcome {
-            Ok(()) => Ok(transaction.commit().await?),
-            Err(error) => {
-                // If that fails too, the server does it when it sees the connection gone.
-                let _ = transaction.rollback().await;
-                Err(error)
+        let mut conn = Conn::Postgres(self.begin(begin).await?);
+        // When time runs out the connection goes, and with it the transaction, unless it was being committed.
+        let outcome = timeout(limit, transact(job, &mut conn)).await.map_err(|_| too_slow())?;
+        let Conn::Postgres(connection) = conn else {
+            return Err(Error::internal("the database failed", "a job took its connection away"));
+        };
+        connection.settle(&outcome);
+        outcome
+    }
+
+    /// A connection with a transaction. One that has died in the pool is replaced: nothing has happened on it.
+    async fn begin(&self, begin: &'static str) -> Result<PostgresConn> {
+        let mut died = false;
+        loop {
+            let mut connection = self.pool.acquire().await?;
+            let answer = timeout(PATIENCE, connection.execute(sqlx::raw_sql(begin))).await;
+            match answer.map_err(|_| too_slow())?.map_err(Error::from) {
+                Ok(_) => return Ok(connection),
+                Err(error) if !died && is_broken(&error) => {
+                    died = true;
+                    self.pool.distrust();
+                }
+                Err(error) => return Err(error),
             }
+        }
+    }
+}
+
+/// Runs `job` in the transaction of `conn` and ends that. The answer says what happened; if the connection broke in
+/// the middle of COMMIT, nobody knows.
+async fn transact(job: &mut Job, conn: &mut Conn) -> Result<()> {
+    let outcome = job.run(conn).await;
+    let Conn::Postgres(connection) = conn else { return outcome };
+    match outcome {
+        Ok(()) => Ok(connection.execute(sqlx::raw_sql("COMMIT")).await.map(drop)?),
+        Err(error) if is_broken(&error) => Err(error),
+        Err(error) => {
+            connection.execute(sqlx::raw_sql("ROLLBACK")).await?;
+            Err(error)
         }
     }
 }
