@@ -36,7 +36,7 @@ fn signed() -> &'static Signed {
         config.auth.mode = AuthMode::Keys;
         config.auth.admin_key = Some(Secret::new(OPERATOR));
         let runtime = Runtime::new().expect("a runtime");
-        let app = runtime.block_on(App::build(&config, Arc::new(SystemClock))).expect("a service");
+        let app = runtime.block_on(App::build(&config, Arc::new(SystemClock::default()))).expect("a service");
         let services = Arc::clone(app.services());
         let file = FileId::new(Timestamp::from_micros(1));
         let life = Duration::from_hours(24);

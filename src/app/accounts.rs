@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{DATABASE_WAIT_MAX, db_options};
+use super::DATABASE_WAIT_MAX;
 use crate::auth::AuthService;
 use crate::base::{Clock, Result};
 use crate::config::Config;
-use crate::db::{Applied, Db};
+use crate::db::{Applied, Db, DbOptions};
 use crate::telemetry::Tasks;
 
 /// Tenants and keys alone, for commands on this machine: beside a service that runs, or before its first start.
@@ -25,7 +25,7 @@ impl Accounts {
     /// What is wrong with it, in words for its operator.
     pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Self> {
         let tasks = Tasks::default();
-        let db = Db::connect(&config.database.url, &db_options(config), &tasks).await?;
+        let db = Db::connect(&config.database.url, &DbOptions::of(config), &tasks).await?;
         db.migrate().await?;
         let auth = AuthService::new(db.clone(), clock, tasks.clone(), config);
         auth.prepare_default_tenant().await?;
@@ -45,7 +45,7 @@ impl Accounts {
 /// What is wrong with it, in words for its operator.
 pub async fn migrate(config: &Config) -> Result<Vec<Applied>> {
     let tasks = Tasks::default();
-    let db = Db::connect(&config.database.url, &db_options(config), &tasks).await?;
+    let db = Db::connect(&config.database.url, &DbOptions::of(config), &tasks).await?;
     let applied = db.migrate().await;
     db.close().await;
     tasks.finish(DATABASE_WAIT_MAX).await;

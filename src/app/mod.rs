@@ -8,6 +8,7 @@ mod accounts;
 mod identity;
 mod nodes;
 mod stores;
+mod time;
 
 use std::fs::File;
 use std::future::Future;
@@ -20,8 +21,8 @@ use uuid::Uuid;
 use crate::auth::AuthService;
 use crate::base::{Clock, Code, Error, Result};
 use crate::blob::local::lock::{self, NotLocked};
-use crate::config::{self, Config, DatabaseUrl, Durability};
-use crate::db::{Db, DbOptions, Synchronous};
+use crate::config::{self, Config, DatabaseUrl};
+use crate::db::{Db, DbOptions};
 use crate::files::{FileService, Quota};
 use crate::idempotency::Idempotency;
 use crate::ops::{Ops, Rates};
@@ -72,6 +73,7 @@ pub struct App {
     db_tasks: Tasks,
     /// Keeps other processes away until the end.
     lock: Option<File>,
+    clock: Arc<dyn Clock>,
     services: Arc<Services>,
     sweeper: Arc<Sweeper>,
     tasks: Tasks,
@@ -96,10 +98,11 @@ impl App {
         // What one process owns is locked before it is looked at: the stores, and the file of a SQLite database.
         let opened = OpenedStores::open(&config.file_upload, &tasks).await?;
         let lock = lock_database(&config.database.url).await?;
-        let db = Db::connect(&config.database.url, &db_options(config), &db_tasks).await?;
+        let db = Db::connect(&config.database.url, &DbOptions::of(config), &db_tasks).await?;
         for step in db.migrate().await? {
             tracing::info!(number = step.number, "applied migration {} ({})", step.number, step.name);
         }
+        time::compare(&db, clock.as_ref()).await;
         opened.check(&db, clock.as_ref()).await?;
         opened.clear(&db).await?;
         let stores = opened.into_stores();
@@ -142,7 +145,7 @@ impl App {
             limits: config.limits.clone(),
             auth: Arc::clone(&auth),
             idempotency: idempotency.clone(),
-            ops: Ops::new(db.clone(), stores, redis, clock),
+            ops: Ops::new(db.clone(), stores, redis, Arc::clone(&clock)),
             tasks: tasks.clone(),
             door: config.server.clone(),
             public_url: config
@@ -153,7 +156,7 @@ impl App {
         };
         let sweeper = Arc::new(Sweeper::new(uploads, idempotency, auth));
         let (services, shutdown_timeout) = (Arc::new(services), config.server.shutdown_timeout);
-        Ok(Self { db, db_tasks, lock, services, sweeper, tasks, shutdown_timeout })
+        Ok(Self { db, db_tasks, lock, clock, services, sweeper, tasks, shutdown_timeout })
     }
 
     /// For whoever makes it reachable.
@@ -173,7 +176,7 @@ impl App {
         accept: impl Future<Output = ()> + Send + 'static,
         stop: impl Future<Output = ()>,
     ) -> bool {
-        let Self { db, db_tasks, lock, services: _, sweeper, tasks, shutdown_timeout } = self;
+        let Self { db, db_tasks, lock, clock, services: _, sweeper, tasks, shutdown_timeout } = self;
         tasks.spawn(
             "sweeper",
             every(SWEEP_EVERY, tasks.clone(), move || {
@@ -185,6 +188,16 @@ impl App {
                 }
             }),
         );
+        if let Db::Postgres(_) = db {
+            let (compared, clock) = (db.clone(), Arc::clone(&clock));
+            tasks.spawn(
+                "clock",
+                every(time::COMPARE_EVERY, tasks.clone(), move || {
+                    let (db, clock) = (compared.clone(), Arc::clone(&clock));
+                    async move { time::compare(&db, clock.as_ref()).await }
+                }),
+            );
+        }
         tasks.spawn(
             "metrics upkeep",
             every(UPKEEP_EVERY, tasks.clone(), || async { metrics::install().run_upkeep() }),
@@ -241,19 +254,6 @@ async fn every<F: Future<Output = ()>>(period: Duration, tasks: Tasks, work: imp
             () = tasks.stopping().cancelled() => return,
             _ = ticks.tick() => work().await,
         }
-    }
-}
-
-fn db_options(config: &Config) -> DbOptions {
-    DbOptions {
-        max_connections: config.database.max_connections,
-        slow_query: Duration::from_millis(config.database.slow_query_ms),
-        statement_timeout: config.database.statement_timeout,
-        lock_timeout: config.database.lock_timeout,
-        durability: match config.file_upload.durability {
-            Durability::Chunk => Synchronous::Full,
-            Durability::None | Durability::Finalize => Synchronous::Normal,
-        },
     }
 }
 

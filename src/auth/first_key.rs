@@ -2,7 +2,8 @@
 //! mode keys.
 //!
 //! `CIFRA_ADMIN_KEY` (or the file it names) counts; else the file `admin.key` in the data folder, which is written
-//! when it is not there. The row has a fixed id, so that a new text replaces the old one.
+//! when it is not there. The row has a fixed id, so that a new text replaces the old one. Nodes that share a database
+//! have folders of their own: there the first one to start makes the key, and only `CIFRA_ADMIN_KEY` replaces it.
 
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -39,22 +40,39 @@ impl AuthService {
             }
             return Ok(());
         }
-        let key = match &config.auth.admin_key {
-            Some(key) => key.clone(),
-            None => read_or_write(&config.server.data_dir.join(FILE))?,
+        let (path, shared) = (config.server.data_dir.join(FILE), matches!(self.db, Db::Postgres(_)));
+        let (key, replace) = match &config.auth.admin_key {
+            Some(key) => (key.clone(), Replace::Always),
+            None if !shared => (read_or_write(&path)?, Replace::Always),
+            None if !path.exists() && self.has_first_key().await? => {
+                tracing::info!("the first operator key is the one that another node made; it stays");
+                return Ok(());
+            }
+            None => (read_or_write(&path)?, Replace::IfVacant),
         };
         if secret::made_here(key.expose()).is_some_and(|id| id != FIRST_KEY) {
             let detail = "the first operator key is a key that cifra made for somebody: choose a text of your own, \
                           such as `openssl rand -hex 32` makes, for CIFRA_ADMIN_KEY";
             return Err(Error::new(Code::Internal, detail));
         }
-        if replace(&self.db, &key, self.clock.now()).await? == Outcome::Revoked {
-            tracing::warn!(
+        match change(&self.db, &key, self.clock.now(), replace).await? {
+            Outcome::Same | Outcome::Replaced => {}
+            Outcome::Revoked => tracing::warn!(
                 "the first operator key was revoked and is not accepted: set another CIFRA_ADMIN_KEY, or remove \
                  {FILE} from the data folder, and start again"
-            );
+            ),
+            Outcome::AnothersStays => tracing::warn!(
+                "{FILE} in this node's data folder does not count: another node made the first operator key of this \
+                 database; remove the file, or set CIFRA_ADMIN_KEY on every node"
+            ),
         }
         Ok(())
+    }
+
+    /// Whether some node has made it, and nobody took it back.
+    async fn has_first_key(&self) -> Result<bool> {
+        let row = self.db.read(|c| Box::pin(keys::get(c, FIRST_KEY))).await?;
+        Ok(row.is_some_and(|row| row.revoked_at.is_none()))
     }
 
     /// Makes sure that the tenant is there in which everybody acts who names none.
@@ -73,9 +91,18 @@ enum Outcome {
     Same,
     Replaced,
     Revoked,
+    AnothersStays,
 }
 
-async fn replace(db: &Db, key: &Secret, now: crate::base::Timestamp) -> Result<Outcome> {
+/// Whether another key may be pushed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Replace {
+    Always,
+    /// Only one that was revoked.
+    IfVacant,
+}
+
+async fn change(db: &Db, key: &Secret, now: crate::base::Timestamp, replace: Replace) -> Result<Outcome> {
     let sha256 = Hash::of(key.expose()).bytes();
     db.write_durable(Urgency::Normal, move |c| {
         Box::pin(async move {
@@ -95,7 +122,11 @@ async fn replace(db: &Db, key: &Secret, now: crate::base::Timestamp) -> Result<O
                 revoked_at: None,
                 last_used_at: None,
             };
-            keys::put(c, &key).await?;
+            match replace {
+                Replace::Always => keys::put(c, &key).await?,
+                Replace::IfVacant if keys::put_if_vacant(c, &key).await? => {}
+                Replace::IfVacant => return Ok(Outcome::AnothersStays),
+            }
             let who = Principal::service(TenantId::default_tenant());
             let entry = Entry::new(&who, Action::OperatorKeyReplaced, &FIRST_KEY, now).of(None);
             audit::insert(c, &entry).await?;

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -97,17 +98,64 @@ pub trait Clock: Send + Sync + fmt::Debug {
 
     /// The time since some fixed moment; never set, never goes back.
     fn uptime(&self) -> Duration;
+
+    /// What is added to the machine's time so that all nodes have the same; `None`: a clock that is not the
+    /// machine's, and is never corrected.
+    fn correction(&self) -> Option<&Correction> {
+        None
+    }
 }
 
-/// The machine's clock.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SystemClock;
+/// How far a machine's clock is behind (negative: ahead of) the one that all nodes go by, as somebody measured it.
+/// Until then, and where there is one node only, it is right.
+#[derive(Debug, Default)]
+pub struct Correction {
+    micros: AtomicI64,
+    unknown: AtomicBool,
+}
+
+impl Correction {
+    /// A node whose clock differs more is not believed where it would end something.
+    pub const BELIEVED_MAX: Duration = Duration::from_mins(1);
+
+    /// It was measured: `micros` are added from now on.
+    pub fn set(&self, micros: i64) {
+        self.micros.store(micros, Ordering::Relaxed);
+        self.unknown.store(false, Ordering::Relaxed);
+    }
+
+    /// It could not be measured. The last one still counts, but is not certain.
+    pub fn lose(&self) {
+        self.unknown.store(true, Ordering::Relaxed);
+    }
+
+    /// What is added, in microseconds.
+    pub fn micros(&self) -> i64 {
+        self.micros.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is known, and so small that the machine's clock may be believed.
+    pub fn is_certain(&self) -> bool {
+        !self.unknown.load(Ordering::Relaxed)
+            && i128::from(self.micros().unsigned_abs()) <= Self::BELIEVED_MAX.as_micros().cast_signed()
+    }
+}
+
+/// The machine's clock, corrected.
+#[derive(Debug, Default)]
+pub struct SystemClock {
+    correction: Correction,
+}
 
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
     fn now(&self) -> Timestamp {
         let elapsed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        Timestamp(micros(elapsed.unwrap_or_default()))
+        Timestamp(micros(elapsed.unwrap_or_default()).saturating_add(self.correction.micros()))
+    }
+
+    fn correction(&self) -> Option<&Correction> {
+        Some(&self.correction)
     }
 
     fn uptime(&self) -> Duration {

@@ -20,7 +20,7 @@ pub mod range;
 pub mod secret;
 pub mod stream;
 
-pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use clock::{Clock, Correction, ManualClock, SystemClock, Timestamp};
 pub use error::{Code, Error, Result};
 pub use filename_key::filename_key;
 pub use id::{ChunkIndex, FileId, KeyId, TenantId, TokenId, UploadId};

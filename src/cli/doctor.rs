@@ -50,7 +50,7 @@ impl Doctor {
             Ok(loaded) => {
                 let config = &loaded.config;
                 findings.push(Finding::ok("configuration", format!("it is right ({})", loaded.source)));
-                findings.extend(doctor::examine(config, &SystemClock).await);
+                findings.extend(doctor::examine(config, &SystemClock::default()).await);
                 findings.extend(listener(config).await?);
                 let public = config.server.public_url.as_ref().map(|url| url.as_str().to_owned());
                 if let Some(url) = self.url.or(public) {
@@ -78,7 +78,7 @@ async fn listener(config: &Config) -> Result<Vec<Finding>, Failure> {
         Ok(_) => Ok(vec![Finding::ok("listen", format!("{listen} is free; no server is running"))]),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
             let client = client_of(address(listen), Duration::ZERO)?;
-            Ok(client.examine_server(SystemClock.now()).await)
+            Ok(client.examine_server(SystemClock::default().now()).await)
         }
         Err(error) => {
             let detail = format!("nobody can listen on {listen}: {error}");
@@ -92,7 +92,7 @@ async fn listener(config: &Config) -> Result<Vec<Finding>, Failure> {
 }
 
 async fn proxy(client: Client, config: &Config) -> Vec<Finding> {
-    let mut findings = client.examine_server(SystemClock.now()).await;
+    let mut findings = client.examine_server(SystemClock::default().now()).await;
     if findings.iter().all(|finding| finding.status < Level::Fail) {
         let upload = &config.file_upload;
         let body_bytes = upload.chunk_size.max(upload.chunked_above).bytes();

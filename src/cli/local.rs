@@ -28,7 +28,7 @@ impl Local {
     /// Does `work` on the tenants and keys, and closes the database.
     pub(super) async fn with<T>(&self, work: impl AsyncFnOnce(&Accounts) -> Result<T>) -> Result<T, Failure> {
         let loaded = self.config.load()?;
-        let accounts = Accounts::open(&loaded.config, Arc::new(SystemClock)).await?;
+        let accounts = Accounts::open(&loaded.config, Arc::new(SystemClock::default())).await?;
         let done = work(&accounts).await;
         accounts.close().await;
         Ok(done?)

@@ -72,7 +72,7 @@ async fn serve(loaded: &Loaded, environment: &Environment) -> Result<bool> {
         );
     }
     let signals = stop_signals().map_err(|error| broken(format!("signals cannot be received: {error}")))?;
-    let app = App::build(config, Arc::new(SystemClock)).await?;
+    let app = App::build(config, Arc::new(SystemClock::default())).await?;
     let server = Server::bind(config.server.listen, app.services()).await?;
     let address =
         server.address().map_err(|error| broken(format!("the listener has no address: {error}")))?;

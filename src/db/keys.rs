@@ -111,6 +111,30 @@ pub async fn put(c: &mut Conn, key: &Key) -> Result<()> {
         .map(drop))?)
 }
 
+/// Adds a key unless there is one of its id that was not taken back. `false` if there is: of several nodes that do it
+/// at once, one wins.
+pub async fn put_if_vacant(c: &mut Conn, key: &Key) -> Result<bool> {
+    const PUT: &str = "
+        INSERT INTO cifra_keys (id, tenant_id, name, scopes, secret_sha256, created_at)
+        VALUES ($1, $2, $3, $4, $5, $6)
+        ON CONFLICT (id) DO UPDATE
+        SET secret_sha256 = excluded.secret_sha256, created_at = excluded.created_at, revoked_at = NULL,
+            last_used_at = NULL
+        WHERE cifra_keys.revoked_at IS NOT NULL
+    ";
+    let put = on!(c, c => sqlx::query(PUT)
+        .bind(key.id)
+        .bind(&key.tenant)
+        .bind(&key.name)
+        .bind(key.scopes.to_string())
+        .bind(key.sha256.to_vec())
+        .bind(key.created_at)
+        .execute(&mut *c)
+        .await
+        .map(|done| done.rows_affected()))?;
+    Ok(put > 0)
+}
+
 /// The key `id`, whether it is still good or not.
 pub async fn get(c: &mut Conn, id: KeyId) -> Result<Option<Key>> {
     const GET: &str = concat!("SELECT ", key_columns!(), " FROM cifra_keys WHERE id = $1");

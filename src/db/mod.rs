@@ -22,6 +22,7 @@ pub mod signing_keys;
 mod sqlite;
 pub mod stores;
 pub mod tenants;
+mod time;
 pub mod upload_tokens;
 pub mod uploads;
 pub mod usage;
@@ -38,6 +39,7 @@ pub use self::postgres::{PostgresConn, PostgresDb};
 pub use self::sqlite::SqliteDb;
 use crate::base::{Code, Error, Result};
 pub use crate::config::DatabaseUrl;
+use crate::config::{Config, Durability};
 use crate::telemetry::Tasks;
 
 /// How long a caller waits for an answer; a client gets its 503 within 5 s.
@@ -68,6 +70,22 @@ pub struct DbOptions {
     pub lock_timeout: Duration,
     /// What a commit survives.
     pub durability: Synchronous,
+}
+
+impl DbOptions {
+    /// As the operator configured it.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            max_connections: config.database.max_connections,
+            slow_query: Duration::from_millis(config.database.slow_query_ms),
+            statement_timeout: config.database.statement_timeout,
+            lock_timeout: config.database.lock_timeout,
+            durability: match config.file_upload.durability {
+                Durability::Chunk => Synchronous::Full,
+                Durability::None | Durability::Finalize => Synchronous::Normal,
+            },
+        }
+    }
 }
 
 /// A migration that was applied.
@@ -199,7 +217,7 @@ impl Db {
         let (job, answer) = Job::new(commit, patience, job);
         match self {
             Self::Sqlite(db) => db.submit(urgency, job)?,
-            Self::Postgres(db) => db.submit(job)?,
+            Self::Postgres(db) => db.submit(urgency, job)?,
         }
         Ok(answer)
     }

@@ -49,6 +49,16 @@ pub async fn get(c: &mut Conn, name: &str) -> Result<Option<Store>> {
     Ok(on!(c, c => sqlx::query_as(GET).bind(name).fetch_optional(&mut *c).await)?)
 }
 
+/// Lets nobody else pass here with the same store until this transaction ends. On SQLite nobody else writes anyway.
+pub async fn lock(c: &mut Conn, name: &str) -> Result<()> {
+    // Not FOR UPDATE: who only refers to the row need not wait.
+    const LOCK: &str = "SELECT name FROM cifra_stores WHERE name = $1 FOR NO KEY UPDATE";
+    if let Conn::Postgres(c) = c {
+        sqlx::query(LOCK).bind(name).execute(&mut **c).await?;
+    }
+    Ok(())
+}
+
 /// All stores ever remembered, by name.
 pub async fn all(c: &mut Conn) -> Result<Vec<Store>> {
     const ALL: &str = "SELECT name, store_id, backend, created_at FROM cifra_stores ORDER BY name";

@@ -35,7 +35,7 @@ use crate::db::idempotency_keys::{self, Answered};
 use crate::db::parts::{self, Receipt, Recorded, Withdrawn};
 use crate::db::uploads::{self, Upload, UploadFilter};
 use crate::db::usage::{Admission, Limits};
-use crate::db::{Commit, Db, Urgency, upload_tokens};
+use crate::db::{Commit, Db, Urgency, stores, upload_tokens};
 
 /// The sessions. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
@@ -91,6 +91,8 @@ impl Sessions {
                 let grant = grant.clone();
                 Box::pin(async move {
                     if let Some(room) = room {
+                        // Two that only fit one by one must not both pass.
+                        stores::lock(c, &upload.store).await?;
                         let reserved = uploads::reserved_bytes(c, &upload.store).await?;
                         if upload.total_size > room.saturating_sub(reserved) {
                             return Err(no_room(upload.total_size));

@@ -26,6 +26,8 @@ const REDIS_SECONDS: &str = "cifra_redis_command_duration_seconds";
 const REDIS_WORKS: &str = "cifra_redis_works";
 const PARTS_IN_FLIGHT: &str = "cifra_parts_in_flight_bytes";
 const SWEPT: &str = "cifra_sweeper_actions_total";
+const CLOCK_OFFSET: &str = "cifra_clock_offset_seconds";
+const CLOCK_CERTAIN: &str = "cifra_clock_certain";
 
 /// From a chunk journalled in half a millisecond to a finalize of a minute.
 const SECONDS_BUCKETS: &[f64] =
@@ -94,6 +96,15 @@ fn describe() {
     describe_gauge!(REDIS_WORKS, "1 while Redis is used, 0 while it is away");
     describe_gauge!(PARTS_IN_FLIGHT, Unit::Bytes, "Reserved now of file_upload.parts_in_flight");
     describe_counter!(SWEPT, "What the sweeper did, by action");
+    describe_gauge!(
+        CLOCK_OFFSET,
+        Unit::Seconds,
+        "What is added to this machine's time to have the database's"
+    );
+    describe_gauge!(
+        CLOCK_CERTAIN,
+        "1: that was measured and is at most 60 s; 0: nothing expires on this node"
+    );
 }
 
 /// A request was answered.
@@ -180,4 +191,11 @@ pub fn parts_in_flight(reserved: u64) {
 /// The sweeper did `count` times `action`.
 pub fn swept(action: &'static str, count: u64) {
     counter!(SWEPT, "action" => action).increment(count);
+}
+
+/// The machine's clock was compared with the database's.
+pub fn clock(offset_micros: i64, certain: bool) {
+    #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
+    gauge!(CLOCK_OFFSET).set(offset_micros as f64 / 1e6);
+    gauge!(CLOCK_CERTAIN).set(if certain { 1.0 } else { 0.0 });
 }

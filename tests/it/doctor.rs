@@ -282,3 +282,34 @@ fn what_is_wrong_with_redis_is_found() {
     is(&told, "redis", "fail", "does not accept");
     assert!(!told.to_string().contains("wonderland"), "{told:#}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgresql_server_is_looked_at_as_the_service_sees_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = crate::harness::postgres::server().new_database().await;
+    let (code, told) = examine_beside(folder.path(), &[("DATABASE_URL", &url)], &[]).await;
+    assert_eq!(code, 0, "{told:#}");
+    for (check, about) in [
+        ("database", "UTF8"),
+        ("database.rights", "may write"),
+        ("database.settings", "time-outs"),
+        ("database.connections", "nodes"),
+        ("database.clock", "differ by"),
+        ("database.schema", "come with the next start"),
+    ] {
+        is(&told, check, "ok", about);
+    }
+    let many = [("DATABASE_URL", url.as_str()), ("CIFRA__DATABASE__MAX_CONNECTIONS", "900")];
+    let (code, told) = examine_beside(folder.path(), &many, &[]).await;
+    assert_eq!(code, 1, "{told:#}");
+    is(&told, "database.connections", "fail", "enough for 0 nodes");
+    let replica = format!("{url}?options[default_transaction_read_only]=on");
+    let (code, told) = examine_beside(folder.path(), &[("DATABASE_URL", &replica)], &[]).await;
+    assert_eq!(code, 1, "{told:#}");
+    is(&told, "database.rights", "fail", "only reads");
+    let away = [("DATABASE_URL", "postgres://me:hidden@127.0.0.1:1/x")];
+    let (code, told) = examine_beside(folder.path(), &away, &[]).await;
+    assert_eq!(code, 1, "{told:#}");
+    is(&told, "database", "fail", "cannot be reached");
+    assert!(!told.to_string().contains("hidden"), "{told:#}");
+}

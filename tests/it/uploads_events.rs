@@ -149,7 +149,7 @@ async fn a_change_without_a_signal_is_seen_in_a_while() {
     let mut events = app.watch(&upload.path, &[]).await.unwrap();
     events.expect("progress").await;
     app.number_in_database(
-        "UPDATE cifra_uploads SET error = 'elsewhere' WHERE state = 'receiving' RETURNING 1",
+        "UPDATE cifra_uploads SET error = 'elsewhere' WHERE state = 'receiving' RETURNING CAST(1 AS BIGINT)",
     )
     .await;
     assert_eq!(events.expect("progress").await["error"], "elsewhere");
@@ -176,7 +176,10 @@ async fn only_the_tenant_watches_and_only_while_its_key_holds() {
     let mut revoked = app.watch(&upload.path, &[("authorization", &with(&reader))]).await.unwrap();
     kept.expect("progress").await;
     revoked.expect("progress").await;
-    app.number_in_database("UPDATE cifra_keys SET revoked_at = 1 WHERE scopes = 'read' RETURNING 1").await;
+    app.number_in_database(
+        "UPDATE cifra_keys SET revoked_at = 1 WHERE scopes = 'read' RETURNING CAST(1 AS BIGINT)",
+    )
+    .await;
     until("the revocation is known", async || {
         (app.get_with(&upload.path, &[("authorization", &with(&reader))]).await.status == 401).then_some(())
     })

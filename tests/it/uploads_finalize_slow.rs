@@ -99,9 +99,10 @@ async fn who_was_told_to_wait_gets_the_file_after_a_crash_too() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_end_that_another_process_works_on_is_waited_for() {
-    const HELD: &str = "UPDATE cifra_uploads SET state = 'finalizing', finish_node = randomblob(16),
-        finish_until = 9000000000000000, finish_fence = 7 WHERE state = 'receiving' RETURNING 1";
-    const GONE: &str = "UPDATE cifra_uploads SET finish_until = 1 WHERE state = 'finalizing' RETURNING 1";
+    const HELD: &str = "UPDATE cifra_uploads SET state = 'finalizing', finish_node = id,
+        finish_until = 9000000000000000, finish_fence = 7 WHERE state = 'receiving' RETURNING CAST(1 AS BIGINT)";
+    const GONE: &str =
+        "UPDATE cifra_uploads SET finish_until = 1 WHERE state = 'finalizing' RETURNING CAST(1 AS BIGINT)";
     let app = TestApp::start().await;
     let upload = app.upload_of_chunks(2).await;
     app.put_all(&upload).await;

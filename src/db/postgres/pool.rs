@@ -34,7 +34,7 @@ const CLOSE_MAX: Duration = Duration::from_secs(5);
 
 /// The pool. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
-pub(super) struct Pool(Arc<Shared>);
+pub(in crate::db) struct Pool(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -67,7 +67,7 @@ pub struct PostgresConn {
 
 impl Pool {
     /// A pool of at most `max` connections, none of which is open yet.
-    pub(super) fn new(connect: PgConnectOptions, max: u32) -> Self {
+    pub(in crate::db) fn new(connect: PgConnectOptions, max: u32) -> Self {
         let places = Arc::new(Semaphore::new(max as usize));
         Self(Arc::new(Shared { connect, places, places_max: max, resting: Mutex::default() }))
     }
@@ -76,7 +76,7 @@ impl Pool {
     ///
     /// # Errors
     /// `Unavailable` if there is none within 3 s.
-    pub(super) async fn acquire(&self) -> Result<PostgresConn> {
+    pub(in crate::db) async fn acquire(&self) -> Result<PostgresConn> {
         let deadline = tokio::time::Instant::now() + ACQUIRE_MAX;
         let place = timeout_at(deadline, Arc::clone(&self.0.places).acquire_owned());
         let place = place.await.map_err(|_| away("all connections are busy"))?.map_err(|_| closed())?;

@@ -15,6 +15,7 @@ use super::descriptors;
 use crate::base::finding::Finding;
 use crate::base::{Clock, Timestamp};
 use crate::config::{AuthMode, Config, DatabaseUrl};
+use crate::db::DbOptions;
 
 /// A clock that shows an earlier time was never set.
 const OLDEST: Timestamp = Timestamp::from_micros(1_767_225_600_000_000); // 2026-01-01
@@ -34,7 +35,9 @@ pub async fn examine(config: &Config, clock: &dyn Clock) -> Vec<Finding> {
     }));
     match &config.database.url {
         DatabaseUrl::Sqlite(file) => findings.extend(database::examine(file).await),
-        DatabaseUrl::Postgres(_) => findings.push(Finding::skip("database", "PostgreSQL is not looked at")),
+        DatabaseUrl::Postgres(url) => {
+            findings.extend(database::examine_server(url, &DbOptions::of(config), clock).await);
+        }
     }
     if config.redis.url.is_some() {
         findings.extend(redis::examine(&config.redis).await);

@@ -41,7 +41,7 @@ async fn home(total_size: u64) -> Home {
         min_free: MinFree::Bytes(ByteSize(0)),
     };
     let store = Arc::new(LocalStore::open(options).await.unwrap());
-    let now = SystemClock.now();
+    let now = SystemClock::default().now();
     db.write(Urgency::Normal, move |c| {
         Box::pin(async move { stores::remember(c, "local", uuid::Uuid::nil(), "local", now).await })
     })
@@ -82,7 +82,7 @@ async fn home(total_size: u64) -> Home {
     let fronts = Fronts::new(
         sessions.clone(),
         Stores::new("local", Arc::clone(&store) as _),
-        Arc::new(SystemClock),
+        Arc::new(SystemClock::default()),
         tasks,
     );
     Home { fronts, sessions, store, upload, _folder: folder }
@@ -95,7 +95,7 @@ impl Home {
         let span = Span { index, offset: u64::from(index.get()) * CHUNK, len: bytes.len() as u64 };
         let (key, parts) = (&self.upload.key, &self.upload.parts);
         self.store.write(key, parts, span, stream::once(bytes.to_vec())).await.unwrap();
-        let now = SystemClock.now();
+        let now = SystemClock::default().now();
         let receipt = Receipt {
             index,
             size: span.len,
@@ -154,7 +154,8 @@ async fn what_was_hashed_before_a_withdrawal_does_not_count() {
     home.arrive(0, &a_chunk_of(1)).await;
     assert!(home.fronts.step(&home.upload, Source::Staged(None)).await.unwrap());
     let index = ChunkIndex::new(0);
-    let withdrawn = home.sessions.withdraw(home.upload.id, index, None, SystemClock.now()).await.unwrap();
+    let withdrawn =
+        home.sessions.withdraw(home.upload.id, index, None, SystemClock::default().now()).await.unwrap();
     assert_eq!(withdrawn, Withdrawn::Done { withdrawals: 1 });
     home.fronts.rewind(home.upload.id, 1);
     home.arrive(0, &a_chunk_of(2)).await;
@@ -170,7 +171,7 @@ async fn who_has_lost_the_claim_on_the_end_does_not_wait_for_a_damaged_chunk() {
     let (key, parts) = (&home.upload.key, &home.upload.parts);
     home.store.write(key, parts, span, stream::once(a_chunk_of(2))).await.unwrap();
     let (tenant, id) = (&home.upload.tenant, home.upload.id);
-    home.sessions.claim_finish(tenant, id, None, SystemClock.now()).await.unwrap();
+    home.sessions.claim_finish(tenant, id, None, SystemClock::default().now()).await.unwrap();
     let finished = tokio::time::timeout(Duration::from_secs(5), home.fronts.finish(&home.upload, 99));
     assert_eq!(finished.await.expect("it goes on for ever").unwrap_err().code(), Code::Unavailable);
 }

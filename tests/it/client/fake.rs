@@ -259,7 +259,7 @@ fn create_file(world: &mut World, query: &str, headers: &HeaderMap, body: Bytes)
     }
     let pairs: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
     let metadata = pairs.iter().filter_map(|(key, value)| Some((key.strip_prefix("metadata.")?, value)));
-    let id = UploadId::new(SystemClock.now()).to_string();
+    let id = UploadId::new(SystemClock::default().now()).to_string();
     let session = Session {
         state: "completed",
         filename: pairs.iter().find(|(key, _)| key == "filename").unwrap().1.clone(),
@@ -283,7 +283,7 @@ fn is_intact(headers: &HeaderMap, body: &Bytes) -> bool {
 
 fn create(world: &mut World, body: &[u8]) -> Response {
     let new: Value = serde_json::from_slice(body).unwrap();
-    let id = UploadId::new(SystemClock.now()).to_string();
+    let id = UploadId::new(SystemClock::default().now()).to_string();
     let session = Session {
         state: "receiving",
         filename: new["filename"].as_str().unwrap().to_owned(),

@@ -111,12 +111,17 @@ async fn a_statement_that_takes_too_long_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_durable_commit_waits_for_the_disk() {
+async fn a_commit_waits_for_the_disk_unless_it_can_be_repeated() {
     let test = TestDb::postgres().await;
-    for (commit, expected) in [(cifra::db::Commit::Normal, "off"), (cifra::db::Commit::Durable, "on")] {
+    for (urgency, commit, expected) in [
+        (Urgency::Receipt, cifra::db::Commit::Normal, "off"),
+        (Urgency::Background, cifra::db::Commit::Normal, "off"),
+        (Urgency::Normal, cifra::db::Commit::Normal, "on"),
+        (Urgency::Receipt, cifra::db::Commit::Durable, "on"),
+    ] {
         let setting: String = test
             .db
-            .write_to_the_end(Urgency::Normal, commit, |c| {
+            .write_to_the_end(urgency, commit, |c| {
                 Box::pin(async move {
                     let Conn::Postgres(c) = c else { panic!("not PostgreSQL") };
                     Ok(sqlx::query_scalar("SHOW synchronous_commit").fetch_one(&mut **c).await?)
@@ -124,6 +129,27 @@ async fn a_durable_commit_waits_for_the_disk() {
             })
             .await
             .unwrap();
-        assert_eq!(setting, expected);
+        assert_eq!(setting, expected, "{urgency:?} {commit:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_whose_job_fails_leaves_nothing_and_its_connection_is_lent_again() {
+    let test = TestDb::postgres().await;
+    let mut one = options();
+    one.max_connections = 1;
+    let db = Db::connect(&test.url, &one, &test.tasks).await.unwrap();
+    let backend = "SELECT CAST(pg_backend_pid() AS BIGINT)";
+    let before = number(&db, backend).await;
+    let failed = db.write(Urgency::Normal, |c| {
+        Box::pin(async move {
+            let Conn::Postgres(c) = c else { panic!("not PostgreSQL") };
+            sqlx::query("DELETE FROM cifra_migrations").execute(&mut **c).await?;
+            sqlx::query("SELECT 1 / 0").execute(&mut **c).await?;
+            Ok(())
+        })
+    });
+    assert_eq!(failed.await.unwrap_err().code(), Code::Internal);
+    assert!(number(&db, "SELECT COUNT(*) FROM cifra_migrations").await > 0);
+    assert_eq!(number(&db, backend).await, before);
 }

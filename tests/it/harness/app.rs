@@ -110,7 +110,7 @@ impl TestApp {
         config.server.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         // The machine's own disk may be as full as it likes.
         config.file_upload.min_free = MinFree::Bytes(ByteSize(0));
-        Builder { config, clock: Arc::new(SystemClock), folder }
+        Builder { config, clock: Arc::new(SystemClock::default()), folder }
     }
 
     /// For requests that are not to be read to their end.

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use cifra::db::{DatabaseUrl, Db};
 use cifra::telemetry::Tasks;
+use rustix::process::{Pid, Signal};
 use sqlx::{Connection, PgConnection};
 use tokio::sync::OnceCell;
 
@@ -61,6 +62,44 @@ impl PostgresServer {
     /// Ends the server at once, as a crash would.
     pub(crate) fn stop(&self) {
         run(self.command("pg_ctl").arg("-D").arg(self.folder.join("data")).args(["stop", "-m", "immediate"]));
+    }
+
+    /// Ends the server as `systemctl stop` would: what it was doing breaks off, what was committed stays.
+    pub(crate) fn stop_in_order(&self) {
+        run(self
+            .command("pg_ctl")
+            .arg("-D")
+            .arg(self.folder.join("data"))
+            .args(["stop", "-w", "-m", "fast"]));
+    }
+
+    /// Stops all of its processes (SIGSTOP): connections stay open, and nobody answers.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// After [`PostgresServer::pause`].
+    pub(crate) fn unpause(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// To the server first, so that it makes no more processes, and then to those that it made.
+    fn signal(&self, signal: Signal) {
+        let pid_file = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).expect("it runs");
+        let server: i32 = pid_file.lines().next().and_then(|pid| pid.parse().ok()).expect("a pid");
+        let send = |pid: i32| {
+            // One of its processes may have ended in the meantime.
+            let _ = rustix::process::kill_process(Pid::from_raw(pid).expect("a pid"), signal);
+        };
+        send(server);
+        let children = std::fs::read_dir("/proc").expect("/proc").flatten().filter_map(|entry| {
+            let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+            // "pid (name) state parent …"; a name may have spaces and brackets.
+            let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?;
+            (parent == server.to_string()).then_some(pid)
+        });
+        children.collect::<Vec<_>>().into_iter().for_each(send);
     }
 
     /// Starts it, also again after [`PostgresServer::stop`].

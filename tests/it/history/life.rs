@@ -70,7 +70,7 @@ async fn services(
     policy: ChecksumPolicy,
     boot: Uuid,
 ) -> (Arc<UploadService>, Arc<FileService>) {
-    let (tasks, clock) = (Tasks::default(), Arc::new(SystemClock));
+    let (tasks, clock) = (Tasks::default(), Arc::new(SystemClock::default()));
     let options = DbOptions {
         max_connections: 2,
         slow_query: Duration::from_secs(1),
