@@ -36,9 +36,10 @@ install: ## Build and put the binary into PREFIX/bin (PREFIX=/usr/local)
 	cargo build --locked --release --bin cifra
 	install -D -m 755 "$(CARGO_TARGET_DIR)/release/cifra" "$(PREFIX)/bin/cifra"
 
-test: ## Run all tests but the long ones (ARGS=name runs some)
+test: ## Run all tests but the long ones, those of HTTP on every stack (ARGS=name runs some, on the default)
 	@scripts/setup.sh build test
 	cargo test --locked --features sentry $(ARGS)
+	@$(if $(ARGS),,scripts/stacks.sh)
 
 soak: ## Run the long tests, one at a time, optimized (ARGS=name runs some)
 	@scripts/setup.sh build test

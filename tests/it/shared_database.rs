@@ -72,7 +72,7 @@ async fn limits_hold_over_both() {
     let answers = futures_util::future::join_all(creates).await;
     assert_eq!((count(&answers, 201), count(&answers, 429)), (5, 7));
 
-    let token = json!({ "max_files": 3, "expires_in_seconds": 600 });
+    let token = json!({ "max_files": 3, "max_size": 100, "expires_in_seconds": 600 });
     let token = a.post("/api/upload-tokens", &token).await.expect(201).json();
     let token = format!("Bearer {}", token["token"].as_str().unwrap());
     let headers = [("authorization", token.as_str())];
@@ -215,7 +215,7 @@ async fn uploads_begun_at_once_do_not_share_one_room() {
             })
             .await
             .unwrap();
-            Sessions::new(db, "default", uuid::Uuid::nil())
+            Sessions::new(db, uuid::Uuid::nil())
         };
         // Each has 1000 bytes; there is room for four.
         let creates = (0..12).map(|n| sessions.create(an_upload(n), None, Some(4_500), Limits::NONE, None));
