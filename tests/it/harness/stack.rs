@@ -3,7 +3,7 @@
 //! Every test of the HTTP suites runs unchanged on each stack; `scripts/stacks.sh` knows which suites these are, and
 //! why the others stay on the default. Each app has a database of its own.
 
-use cifra::config::{Config, DatabaseUrl, Environment};
+use cifra::config::{Backend, Config, DatabaseUrl, Environment};
 
 use super::postgres;
 
@@ -14,6 +14,8 @@ pub(crate) enum Stack {
     SqliteLocal,
     /// PostgreSQL beside a local store.
     PgLocal,
+    /// SQLite beside an object store in memory: parts as S3 and Azure have them, without a server.
+    SqliteMemory,
 }
 
 impl Stack {
@@ -22,6 +24,7 @@ impl Stack {
         match Environment::of_process().get("CIFRA_TEST_STACK") {
             None | Some("sqlite-local") => Self::SqliteLocal,
             Some("pg-local") => Self::PgLocal,
+            Some("sqlite-memory") => Self::SqliteMemory,
             Some(other) => panic!("CIFRA_TEST_STACK={other}: there is no such stack"),
         }
     }
@@ -29,6 +32,9 @@ impl Stack {
     /// Makes what an app on this stack needs, unless its test has chosen a database itself.
     pub(crate) async fn prepare(self, config: &mut Config) {
         let chosen = config.database.url != DatabaseUrl::Sqlite(config.server.data_dir.join("cifra.db"));
+        if self == Self::SqliteMemory {
+            config.file_upload.storage.backend = Backend::Memory;
+        }
         if self == Self::PgLocal && !chosen {
             config.database.url = DatabaseUrl::Postgres(postgres::server().new_service_database().await);
             // A server of tests has fewer connections than there are apps at once.
