@@ -9,7 +9,7 @@
 #   the program, not a backend    cli*, child, client, config, doctor, documentation, examples, readme, operating, logs,
 #                                 sentry, health, tidy, routes of connections (http2, http_heads, http_wire, connections,
 #                                 slow_clients, schemathesis)
-#   its own servers               nodes, database_away, redis
+#   its own servers               shared_database, database_away, nodes, redis
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

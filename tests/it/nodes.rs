@@ -280,5 +280,5 @@ async fn the_hot_copy_is_never_the_truth() {
 }
 
 fn now() -> cifra::base::Timestamp {
-    cifra::base::Clock::now(&cifra::base::SystemClock)
+    cifra::base::Clock::now(&cifra::base::SystemClock::default())
 }

@@ -97,7 +97,7 @@ impl Cluster {
 
 impl Node {
     async fn start(database: &DatabaseUrl, config: &Config, store: &Arc<LocalStore>) -> (Self, String) {
-        let (tasks, db_tasks, clock) = (Tasks::default(), Tasks::default(), Arc::new(SystemClock));
+        let (tasks, db_tasks, clock) = (Tasks::default(), Tasks::default(), Arc::new(SystemClock::default()));
         let db = Db::connect(database, &options(), &db_tasks).await.unwrap();
         db.migrate().await.unwrap();
         let candidate = Uuid::new_v4();
