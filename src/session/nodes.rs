@@ -287,6 +287,9 @@ impl Nodes {
     /// In the background. While Redis is away it waits for it, for as long as the claim would last there: else another
     /// node would be kept waiting for somebody who is done.
     fn give_back(&self, token: Token, upload: UploadId, index: ChunkIndex) {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return; // the process ends, and has not stopped in order: the claim lapses
+        }
         let (nodes, stopping) = (self.clone(), self.0.tasks.stopping().clone());
         self.0.tasks.spawn("give claim back", async move {
             let key = nodes.key("claims", upload);

@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 
 use self::node::{CHUNK, Cluster, Node, content, who};
 use crate::harness::process::until;
-use crate::harness::redis::{self, RedisServer};
+use crate::harness::redis::{self, RedisCluster, RedisServer};
 
 /// What a test does to a server.
 type Act = fn(&RedisServer);
@@ -213,6 +213,30 @@ async fn send_all(cluster: &Cluster, id: UploadId, indexes: std::ops::Range<usiz
         longest = longest.max(begun.elapsed());
     }
     longest
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_meet_in_a_cluster_of_redis_too() {
+    let redis = RedisCluster::start();
+    let cluster = Cluster::of(2, Some(&redis.url())).await;
+    let [a, b] = &cluster.nodes[..] else { unreachable!() };
+    // Enough of them to meet on each of the servers.
+    for _ in 0..6 {
+        let id = a.create(2).await;
+        let mut events = b.uploads.events(&who(), id).await.unwrap();
+        let (body, sending) = a.begin_to_send(id, 0);
+        until("the claim is taken", async || b.sessions.is_written(id).await.then_some(())).await;
+        assert_eq!(code(b.send(id, 0).await), Code::ChunkBusy);
+        body.send(content(0)).unwrap();
+        drop(body);
+        in_time(sending).await.unwrap().unwrap();
+        told(&mut events, |event| received(event) == 1).await;
+        b.send(id, 1).await.unwrap();
+        b.finalize_and_compare(id, 2).await;
+    }
+    let kept = redis.servers.iter().map(|server| all_keys_end(server, &cluster.prefix));
+    assert!(kept.sum::<usize>() >= 6);
+    cluster.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
