@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cifra::config::{Durability, Sources, load};
+use cifra::config::Durability;
 use serde_json::json;
 
 use crate::harness::TestApp;
@@ -36,9 +36,7 @@ async fn a_service_without_its_store_is_alive_but_not_ready() {
 async fn a_service_without_its_redis_works_on() {
     let server = RedisServer::start();
     server.kill();
-    let flags = vec![("redis.url".to_owned(), server.url())];
-    let redis = load(&Sources::of_process(None, flags).unwrap()).unwrap().config.redis;
-    let app = TestApp::builder().with(|config| config.redis = redis).start().await;
+    let app = TestApp::builder().with(|config| config.redis = server.config()).start().await;
     let ready = app.get("/readyz").await.expect(200).json();
     assert_eq!(ready["status"], "degraded");
     assert_eq!(ready["checks"]["redis"], json!({ "status": "away" }));

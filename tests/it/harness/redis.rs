@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use cifra::config::{Sources, load};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Longer than a start takes on a busy machine.
@@ -106,6 +107,15 @@ impl RedisServer {
     pub(crate) fn url(&self) -> String {
         let scheme = if self.encrypted { "rediss" } else { "redis" };
         format!("{scheme}://{}{}", self.account, self.address())
+    }
+
+    /// Section `redis` of a configuration that leads here.
+    pub(crate) fn config(&self) -> cifra::config::Redis {
+        let mut flags = vec![("redis.url".to_owned(), self.url())];
+        if self.encrypted {
+            flags.push(("redis.ca_file".to_owned(), self.ca_file().to_str().unwrap().to_owned()));
+        }
+        load(&Sources::of_process(None, flags).unwrap()).unwrap().config.redis
     }
 
     /// Host and port.
