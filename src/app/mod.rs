@@ -7,6 +7,7 @@
 mod accounts;
 mod identity;
 mod nodes;
+mod orphans;
 mod stores;
 mod time;
 
@@ -32,6 +33,7 @@ use crate::upload::{Rules, Sweeper, UploadService};
 
 pub use self::accounts::{Accounts, migrate};
 use self::nodes::open_redis;
+pub use self::orphans::orphans;
 use self::stores::OpenedStores;
 
 /// How often the sweeper comes by.

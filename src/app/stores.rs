@@ -46,13 +46,25 @@ impl OpenedStores {
     /// Opens them all.
     pub(super) async fn open(config: &FileUpload, tasks: &Tasks) -> Result<Self> {
         let budget = PartBudget::new(config.parts_in_flight.bytes());
-        let section = "file_upload.storage".to_owned();
-        let mut all = vec![open(config, &config.storage, section, &budget, tasks).await?];
-        for storage in &config.other_stores {
-            let section = format!("file_upload.other_stores.{}", storage.name.as_str());
-            all.push(open(config, storage, section, &budget, tasks).await?);
+        let mut opened = Vec::new();
+        for (storage, section) in all(config) {
+            opened.push(open(config, storage, section, &budget, tasks, Hold::Own).await?);
         }
-        Ok(Self { all })
+        Ok(Self { all: opened })
+    }
+
+    /// The store `wanted`, or the default one, opened beside a service that may own it; `None` if it is not configured.
+    pub(super) async fn open_beside(
+        config: &FileUpload,
+        wanted: Option<&str>,
+        tasks: &Tasks,
+    ) -> Result<Option<Opened>> {
+        let is_wanted = |storage: &&Storage| wanted.is_none_or(|wanted| storage.name.as_str() == wanted);
+        let Some((storage, section)) = all(config).find(|(storage, _)| is_wanted(storage)) else {
+            return Ok(None);
+        };
+        let budget = PartBudget::new(config.parts_in_flight.bytes());
+        open(config, storage, section, &budget, tasks, Hold::Beside).await.map(Some)
     }
 
     /// Makes sure that each is the store that the database means by its name, and that none is missing.
@@ -90,18 +102,35 @@ impl OpenedStores {
     }
 }
 
+/// Whether what one process can own is taken.
+#[derive(Clone, Copy)]
+enum Hold {
+    Own,
+    /// Another process may own it.
+    Beside,
+}
+
+/// Every store with the section that names it, the default one first.
+fn all(config: &FileUpload) -> impl Iterator<Item = (&Storage, String)> {
+    let others = config.other_stores.iter();
+    let others =
+        others.map(|storage| (storage, format!("file_upload.other_stores.{}", storage.name.as_str())));
+    std::iter::once((&config.storage, "file_upload.storage".to_owned())).chain(others)
+}
+
 async fn open(
     config: &FileUpload,
     storage: &Storage,
     section: String,
     budget: &PartBudget,
     tasks: &Tasks,
+    hold: Hold,
 ) -> Result<Opened> {
     let options = ObjectOptions { budget: budget.clone(), tasks: tasks.clone() };
     let place = place(storage);
     let opened = match ObjectStore::open(storage, options) {
         Ok(Some(store)) => Ok(Kind::Object(store)),
-        Ok(None) => open_local(config, storage).await,
+        Ok(None) => open_local(config, storage, hold).await,
         Err(error) => Err(error),
     };
     let name = storage.name.as_str().to_owned();
@@ -120,10 +149,14 @@ enum Kind {
     Object(ObjectStore),
 }
 
-async fn open_local(config: &FileUpload, storage: &Storage) -> BlobResult<Kind> {
+async fn open_local(config: &FileUpload, storage: &Storage, hold: Hold) -> BlobResult<Kind> {
     let FileUpload { durability, min_free, .. } = *config;
     let options = LocalOptions { root: storage.local.root.clone(), durability, min_free };
-    Ok(Kind::Local(Arc::new(LocalStore::open(options).await?)))
+    let opened = match hold {
+        Hold::Own => LocalStore::open(options).await?,
+        Hold::Beside => LocalStore::beside(options).await?,
+    };
+    Ok(Kind::Local(Arc::new(opened)))
 }
 
 /// Where a store is, as its operator knows it.

@@ -264,6 +264,9 @@ pub trait PartStore: BlobStore {
         Ok(stream::empty().boxed())
     }
 
+    /// Removes the parts of a blob in the making that nobody will complete; the blob `key` stays, if there is one.
+    async fn discard(&self, unfinished: &Unfinished) -> BlobResult<()>;
+
     /// Removes everything begun under `parts`, and `key` itself if it was completed. Fine if nothing is there.
     async fn abandon(&self, key: &BlobKey, parts: &PartsId) -> BlobResult<()>;
 }

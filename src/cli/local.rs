@@ -25,9 +25,13 @@ impl Local {
         self.json.into()
     }
 
+    pub(super) fn load(&self) -> Result<crate::config::Loaded, Failure> {
+        self.config.load()
+    }
+
     /// Does `work` on the tenants and keys, and closes the database.
     pub(super) async fn with<T>(&self, work: impl AsyncFnOnce(&Accounts) -> Result<T>) -> Result<T, Failure> {
-        let loaded = self.config.load()?;
+        let loaded = self.load()?;
         let accounts = Accounts::open(&loaded.config, Arc::new(SystemClock::default())).await?;
         let done = work(&accounts).await;
         accounts.close().await;

@@ -20,6 +20,7 @@ mod progress;
 mod remote;
 mod rm;
 mod serve;
+mod storage;
 mod tenant;
 mod upload;
 
@@ -56,6 +57,7 @@ enum Command {
     Health(health::Health),
     Config(config::ConfigCommand),
     Doctor(doctor::Doctor),
+    Storage(storage::StorageCommand),
     Tenant(tenant::TenantCommand),
     Key(key::KeyCommand),
     Db(db::DbCommand),
@@ -108,6 +110,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Health(command) => command.run().await,
         Command::Config(command) => command.run(),
         Command::Doctor(command) => command.run().await,
+        Command::Storage(command) => command.run().await,
         Command::Tenant(command) => command.run().await,
         Command::Key(command) => command.run().await,
         Command::Db(command) => command.run().await,

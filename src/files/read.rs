@@ -3,6 +3,9 @@
 //! Called by [`super::FileService::read`]. Whoever passes the bytes on cuts its connection at the error, so that a
 //! client knows that it has not got everything.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -19,7 +22,11 @@ const ANSWER_WAIT_MAX: Duration = Duration::from_secs(4);
 /// # Errors
 /// `Unavailable`; that of the store.
 pub(super) async fn in_time<T>(asking: impl Future<Output = BlobResult<T>>) -> Result<T> {
-    match tokio::time::timeout(ANSWER_WAIT_MAX, asking).await {
+    within(ANSWER_WAIT_MAX, asking).await
+}
+
+async fn within<T>(wait: Duration, asking: impl Future<Output = BlobResult<T>>) -> Result<T> {
+    match tokio::time::timeout(wait, asking).await {
         Ok(answer) => Ok(answer?),
         Err(elapsed) => Err(Error::unavailable("the store does not answer", elapsed)),
     }
@@ -28,9 +35,13 @@ pub(super) async fn in_time<T>(asking: impl Future<Output = BlobResult<T>>) -> R
 /// `bytes` of file `id`, which must be `len`. Ends with an error if they are not, and if the store goes silent in the
 /// middle; a slow reader is no silence of the store.
 pub(super) fn exactly(bytes: ByteStream, len: u64, id: FileId) -> ByteStream {
+    watched(bytes, len, id, ANSWER_WAIT_MAX)
+}
+
+fn watched(bytes: ByteStream, len: u64, id: FileId, wait: Duration) -> ByteStream {
     stream::unfold(Some((bytes, len)), move |state| async move {
         let (mut bytes, left) = state?;
-        let wrong = match tokio::time::timeout(ANSWER_WAIT_MAX, bytes.next()).await {
+        let wrong = match tokio::time::timeout(wait, bytes.next()).await {
             Ok(None) if left == 0 => return None,
             Ok(Some(Ok(frame))) => match left.checked_sub(frame.len() as u64) {
                 Some(left) => return Some((Ok(frame), Some((bytes, left)))),

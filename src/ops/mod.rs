@@ -5,6 +5,7 @@ pub mod doctor;
 mod rates;
 
 pub mod descriptors;
+pub mod orphans;
 
 use std::sync::Arc;
 use std::time::Duration;

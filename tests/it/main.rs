@@ -44,6 +44,7 @@ mod object_uploads;
 mod open_mode;
 mod openapi;
 mod operating;
+mod orphans;
 mod power_cut;
 mod quota;
 mod races;

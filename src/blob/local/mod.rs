@@ -8,6 +8,7 @@
 //!
 //! Needs tokio's multi-thread runtime: bytes are written and read on the worker that has them in its cache.
 
+mod beside;
 mod finish;
 mod list;
 pub mod lock;
@@ -38,12 +39,11 @@ use self::open_files::OpenFiles;
 use self::read::Buffers;
 use self::receive::{Target, Writeback, in_place, off_worker};
 use self::root::Root;
-use self::space::{Ahead, Space};
+use self::space::Ahead;
 use self::staging::{Flush, Phase, Shared, Staging};
-use self::whole::Names;
 use super::{
     Blob, BlobError, BlobErrorKind, BlobKey, BlobMeta, BlobResult, BlobStore, Leftovers, Length, PartLimits,
-    PartStore, PartTag, PartsId, Span,
+    PartStore, PartTag, PartsId, Span, Unfinished,
 };
 use crate::base::{ByteRange, ByteStream, ChunkIndex, Timestamp, stream};
 use crate::config::{Durability, MinFree};
@@ -87,17 +87,7 @@ impl LocalStore {
     }
 
     async fn open_with(options: LocalOptions, flush: Flush) -> BlobResult<Self> {
-        off_worker(move || {
-            let LocalOptions { root, durability, min_free } = options;
-            let root = Root::open(&root, durability)?;
-            let blobs = root.blobs();
-            let folder = File::open(&blobs).map_err(|error| root::at("opening", &blobs, error))?;
-            let space = Arc::new(Space::of(folder, min_free));
-            let shared = Arc::new(Shared { root, space, durability, flush, names: Names::default() });
-            let files = Arc::new(OpenFiles::new(Arc::clone(&shared)));
-            Ok(Self { shared, files, buffers: Arc::default() })
-        })
-        .await
+        off_worker(move || Self::over(Root::open(&options.root, options.durability)?, &options, flush)).await
     }
 
     /// Everything that is staged: what the journal does not know of is to be removed by
@@ -356,6 +346,10 @@ impl PartStore for LocalStore {
         _tags: &[PartTag],
     ) -> BlobResult<Option<Vec<ChunkIndex>>> {
         Ok(None)
+    }
+
+    async fn discard(&self, unfinished: &Unfinished) -> BlobResult<()> {
+        self.remove_stray(&unfinished.parts).await
     }
 
     async fn abandon(&self, key: &BlobKey, parts: &PartsId) -> BlobResult<()> {

@@ -83,6 +83,18 @@ impl Root {
         Ok(root)
     }
 
+    /// Looks into the folder without owning it. Blocks.
+    ///
+    /// # Errors
+    /// `Unavailable` if it is not there, or was never a store.
+    pub(super) fn beside(path: &Path, durability: Durability) -> BlobResult<Self> {
+        let lock = open_existing(&path.join("lock"))?.ok_or_else(|| {
+            let context = format!("the folder `{}` is not there, or was never a store", path.display());
+            BlobError::new(BlobErrorKind::Unavailable, context)
+        })?;
+        Ok(Self { path: path.to_owned(), durability, lasting: Mutex::new(HashSet::new()), lock })
+    }
+
     /// Whether the folder is still where it was: not unmounted, moved away or replaced.
     ///
     /// # Errors

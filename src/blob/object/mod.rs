@@ -336,6 +336,10 @@ impl PartStore for ObjectStore {
         Ok(read::unfinished(self))
     }
 
+    async fn discard(&self, unfinished: &Unfinished) -> BlobResult<()> {
+        parts::abort(self, &unfinished.key, &unfinished.parts).await
+    }
+
     async fn abandon(&self, key: &BlobKey, parts: &PartsId) -> BlobResult<()> {
         parts::abandon(self, key, parts).await
     }

@@ -10,7 +10,7 @@ use cifra::base::{BlobKey, ByteRange, ByteStream, ChunkIndex, PartsId};
 use cifra::blob::object::ObjectStore;
 use cifra::blob::{
     Blob, BlobError, BlobErrorKind, BlobMeta, BlobResult, BlobStore, Leftovers, Length, PartLimits,
-    PartStore, PartTag, Span,
+    PartStore, PartTag, Span, Unfinished,
 };
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
@@ -244,6 +244,10 @@ impl PartStore for Wayward {
     ) -> BlobResult<Option<Vec<ChunkIndex>>> {
         let differing = std::mem::take(&mut *self.differing.lock().unwrap());
         Ok(Some(differing.into_iter().map(ChunkIndex::new).collect()))
+    }
+
+    async fn discard(&self, unfinished: &Unfinished) -> BlobResult<()> {
+        self.inner.discard(unfinished).await
     }
 
     async fn abandon(&self, key: &BlobKey, parts: &PartsId) -> BlobResult<()> {
