@@ -4,6 +4,7 @@
 mod announced;
 mod ends;
 mod hashes;
+mod killed;
 mod nodes;
 mod wayward;
 mod writers;
