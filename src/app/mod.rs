@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use crate::auth::AuthService;
 use crate::base::{Clock, Code, Error, Result};
+use crate::blob::Stores;
 use crate::blob::local::lock::{self, NotLocked};
 use crate::config::{self, Config, DatabaseUrl};
 use crate::db::{Db, DbOptions};
@@ -77,6 +78,7 @@ pub struct App {
     lock: Option<File>,
     clock: Arc<dyn Clock>,
     services: Arc<Services>,
+    stores: Stores,
     sweeper: Arc<Sweeper>,
     tasks: Tasks,
     shutdown_timeout: Duration,
@@ -147,7 +149,7 @@ impl App {
             limits: config.limits.clone(),
             auth: Arc::clone(&auth),
             idempotency: idempotency.clone(),
-            ops: Ops::new(db.clone(), stores, redis, Arc::clone(&clock)),
+            ops: Ops::new(db.clone(), stores.clone(), redis, Arc::clone(&clock)),
             tasks: tasks.clone(),
             door: config.server.clone(),
             public_url: config
@@ -158,12 +160,17 @@ impl App {
         };
         let sweeper = Arc::new(Sweeper::new(uploads, idempotency, auth));
         let (services, shutdown_timeout) = (Arc::new(services), config.server.shutdown_timeout);
-        Ok(Self { db, db_tasks, lock, clock, services, sweeper, tasks, shutdown_timeout })
+        Ok(Self { db, db_tasks, lock, clock, services, stores, sweeper, tasks, shutdown_timeout })
     }
 
     /// For whoever makes it reachable.
     pub fn services(&self) -> &Arc<Services> {
         &self.services
+    }
+
+    /// Where the bytes are.
+    pub fn stores(&self) -> &Stores {
+        &self.stores
     }
 
     /// What cleans up; it also runs by itself.
@@ -178,7 +185,8 @@ impl App {
         accept: impl Future<Output = ()> + Send + 'static,
         stop: impl Future<Output = ()>,
     ) -> bool {
-        let Self { db, db_tasks, lock, clock, services: _, sweeper, tasks, shutdown_timeout } = self;
+        let Self { db, db_tasks, lock, clock, services: _, stores: _, sweeper, tasks, shutdown_timeout } =
+            self;
         tasks.spawn(
             "sweeper",
             every(SWEEP_EVERY, tasks.clone(), move || {

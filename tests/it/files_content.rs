@@ -212,6 +212,6 @@ async fn hostile_filenames_are_labels_and_nothing_else() {
         assert_eq!(answer.header("content-disposition"), format!("attachment; {disposition}"), "{name}");
         assert_eq!(app.get(&file.file_path()).await.json()["filename"], name);
     }
-    let names = app.files_below("blobs/blobs");
+    let names = app.blobs().await;
     assert!(names.iter().all(|name| !name.contains("passwd") && !name.contains("exe")), "{names:?}");
 }

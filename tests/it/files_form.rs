@@ -161,7 +161,7 @@ async fn a_form_that_breaks_off_leaves_nothing() {
     let length = format!("Content-Length: {}", body.len());
     raw.head("POST /api/files", &["Content-Type: multipart/form-data; boundary=limit", &length]).await;
     raw.send(&body[..700_000]).await;
-    until("both are being taken in", async || (stored(&app) == 2).then_some(())).await;
+    until("both are being taken in", async || (stored(&app).await == 2).then_some(())).await;
     drop(raw);
     left(&app, 0).await;
 }

@@ -150,6 +150,9 @@ async fn begin_reading(app: &TestApp, file: &TestUpload, headers: &str) -> TcpSt
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bytes_that_are_lost_while_they_are_read_break_the_connection() {
     let app = TestApp::start().await;
+    if !app.on_a_folder() {
+        return; // nobody can take them away from outside
+    }
     for headers in ["", "Range: bytes=0-29999999,31000000-31999999\r\n"] {
         let file = app.file(bytes(32_000_000)).await;
         let mut stream = begin_reading(&app, &file, headers).await;
@@ -175,6 +178,9 @@ fn open_below(folder: &std::path::Path) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_that_leave_leave_nothing_open() {
     let app = TestApp::start().await;
+    if !app.on_a_folder() {
+        return; // no file is open
+    }
     let file = app.file(bytes(32_000_000)).await;
     let folder = app.folder().join("blobs/blobs");
     let before = open_below(&folder); // the folder itself

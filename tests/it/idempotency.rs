@@ -204,7 +204,7 @@ async fn a_file_sent_again_in_one_request_is_the_same_file() {
     ] {
         post(path, body).await.problem(409, "idempotency-conflict");
     }
-    assert_eq!(app.files_below("blobs/blobs").len(), 1);
+    assert_eq!(app.blobs().await.len(), 1);
     assert_eq!(app.number_in_database("SELECT COUNT(*) FROM cifra_files").await, 1);
     // A key is one route's: here it begins an upload.
     create(&app, "k", &body_of(10)).await.expect(201);

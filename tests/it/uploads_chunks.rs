@@ -86,7 +86,10 @@ async fn an_accepted_chunk_is_replaced_only_when_asked() {
         (&json!(2), &json!(upload.bytes.len()))
     );
     let file = app.finalize(&upload).await.expect(201).json();
-    assert_eq!(file["checksum"], crate::harness::sha256_text(&upload.bytes));
+    assert_eq!(file["crc64nvme"], crc64_text(&upload.bytes));
+    if app.on_a_folder() {
+        assert_eq!(file["checksum"], crate::harness::sha256_text(&upload.bytes));
+    }
     assert_eq!(app.get(&upload.content_path()).await.body, upload.bytes);
 }
 
@@ -310,6 +313,7 @@ async fn a_receipt_says_whether_its_bytes_were_flushed() {
         app.put_chunk(&upload, 2).await.expect(200);
         let flushed = app
             .number_in_database("SELECT COUNT(*) FROM cifra_upload_parts WHERE synced AND boot IS NOT NULL");
+        let synced = if app.on_a_folder() { synced } else { 1 }; // what an object store has taken, it keeps
         assert_eq!(flushed.await, 2 * synced, "{durability:?}");
         app.put_chunk(&upload, 1).await.expect(200);
         app.finalize(&upload).await.expect(201);
@@ -328,6 +332,8 @@ async fn the_checksum_policy_decides_what_a_file_is_known_by() {
         let file = app.finalize(&upload).await.expect(201).json();
         let expected = match policy {
             ChecksumPolicy::Crc64Nvme => crc64_text(&upload.bytes),
+            // An object store would have to give everything back for it.
+            ChecksumPolicy::Auto if !app.on_a_folder() => crc64_text(&upload.bytes),
             _ => crate::harness::sha256_text(&upload.bytes),
         };
         assert_eq!(file["checksum"], expected, "{policy:?}");

@@ -11,9 +11,11 @@ use cifra::app::App;
 use cifra::auth::{AuthService, NewKey};
 use cifra::base::principal::Actor;
 use cifra::base::{Clock, KeyId, Principal, Secret, SystemClock, TenantId};
+use cifra::blob::Stores;
 use cifra::config::{AuthMode, ByteSize, Config, DatabaseUrl, MinFree};
 use cifra::http::Server;
 use cifra::upload::Sweeper;
+use futures_util::StreamExt;
 use serde_json::Value;
 use sqlx::{Connection, PgConnection, SqliteConnection};
 use tempfile::TempDir;
@@ -28,6 +30,7 @@ pub(crate) struct TestApp {
     pub(crate) address: SocketAddr,
     http: reqwest::Client,
     sweeper: Arc<Sweeper>,
+    stores: Stores,
     stop: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<bool>>,
     folder: TempDir,
@@ -76,12 +79,13 @@ impl Builder {
         let server = Server::bind(config.server.listen, app.services()).await.unwrap();
         let auth = Arc::clone(&app.services().auth);
         let (address, sweeper) = (server.address().unwrap(), Arc::clone(app.sweeper()));
+        let stores = app.stores().clone();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(app.run(server.run(), async move { drop(stopped.await) }));
         let http = client().build().unwrap();
         let acting_as = Mutex::default();
         let (stop, running) = (Some(stop), Some(running));
-        TestApp { address, http, sweeper, stop, running, folder, database, auth, acting_as }
+        TestApp { address, http, sweeper, stores, stop, running, folder, database, auth, acting_as }
     }
 }
 
@@ -225,6 +229,22 @@ impl TestApp {
                 sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap()
             }
         }
+    }
+
+    /// Whether its bytes are in a folder, where a test can look at them.
+    pub(crate) fn on_a_folder(&self) -> bool {
+        self.stores.default_store().name() == "local"
+    }
+
+    /// The keys of all blobs in its store.
+    pub(crate) async fn blobs(&self) -> Vec<String> {
+        let listed = self.stores.default_store().list("").await.unwrap();
+        listed.map(|blob| blob.unwrap().key.as_str().to_owned()).collect().await
+    }
+
+    /// How many uploads have bytes that are no blob yet; `None` where the store does not tell.
+    pub(crate) fn staged(&self) -> Option<usize> {
+        self.on_a_folder().then(|| self.files_below("blobs/staging").len())
     }
 
     /// The names of files below `folder` of the data folder, at any depth.
