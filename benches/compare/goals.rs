@@ -35,6 +35,7 @@ pub(crate) fn all(results: &Results) -> Vec<Goal> {
     goals.extend(small_goals(results));
     goals.extend(memory_goals(results));
     goals.extend(download_goals(results));
+    goals.extend(s3_goals(results));
     goals
 }
 
@@ -123,6 +124,42 @@ fn download_goals(results: &Results) -> Vec<Goal> {
         goals.push(at_least(&text, "MiB/s", speed(Kind::CifraCrc), scale(speed(Kind::Nginx), factor)));
     }
     goals
+}
+
+fn s3_goals(results: &Results) -> Vec<Goal> {
+    let best = |scenario, kind, figure| results.best(scenario, kind, figure);
+    let cpu = |kind| best(Scenario::S3Upload8m4, kind, Figure::ServerCpu);
+    let speed = |kind| best(Scenario::S3Upload8m4, kind, Figure::Throughput);
+    let slow = |kind| best(Scenario::S3Slow8m4, kind, Figure::Throughput);
+    let peak = results.worst(Scenario::S3Upload8m4, Kind::CifraS3, Figure::PeakMemory);
+    vec![
+        at_most("cifra-s3: CPU", "s/GiB", cpu(Kind::CifraS3), Some(0.9)),
+        at_most(
+            "cifra-s3: CPU, 0.5 times tus-node-s3's",
+            "s/GiB",
+            cpu(Kind::CifraS3),
+            scale(cpu(Kind::TusNodeS3), 0.5),
+        ),
+        at_least(
+            "cifra-s3: throughput, 1.5 times tus-node-s3's",
+            "MiB/s",
+            speed(Kind::CifraS3),
+            scale(speed(Kind::TusNodeS3), 1.5),
+        ),
+        at_least(
+            "cifra-s3: throughput, 0.7 times that of parts sent straight to the store",
+            "MiB/s",
+            speed(Kind::CifraS3),
+            scale(speed(Kind::S3Direct), 0.7),
+        ),
+        at_least(
+            "cifra-s3: throughput into a store of 100 MiB/s, 0.95 times that of parts sent straight to it",
+            "MiB/s",
+            slow(Kind::CifraS3),
+            scale(slow(Kind::S3Direct), 0.95),
+        ),
+        at_most("cifra-s3: peak memory, parts_in_flight + 64 MiB (worst run)", "MiB", peak, Some(320.0)),
+    ]
 }
 
 fn at_most(text: &str, unit: &'static str, measured: Option<f64>, limit: Option<f64>) -> Goal {

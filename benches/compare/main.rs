@@ -1,12 +1,13 @@
 //! cifra and its peers side by side: whole processes, one run, one client, a Markdown report.
 //!
 //! This file reads the flags and decides the order of runs. `scenario` does one run, `servers` starts and stops,
-//! `http`, `upload`, `small` and `download` are the load, `process` asks the kernel, `results`, `goals` and `report` make
+//! `http`, `upload`, `small` and `download` are the load, `garage` and `throttle` the object store below, `process` asks the kernel, `results`, `goals` and `report` make
 //! sense of the numbers. Started by `make bench` (benches/compare/run.sh); see README.md beside this file.
 #![expect(clippy::print_stdout, reason = "the report is what this program is for")]
 #![expect(clippy::cast_precision_loss, reason = "bytes and counts become rates; 53 bits are plenty")]
 
 mod download;
+mod garage;
 mod goals;
 mod http;
 mod interrupt;
@@ -17,6 +18,7 @@ mod results;
 mod scenario;
 mod servers;
 mod small;
+mod throttle;
 mod upload;
 
 use std::path::PathBuf;

@@ -42,6 +42,10 @@ pub(crate) enum Scenario {
     Memory,
     /// 16,000 files of 10 KiB, each in one request, over sixteen connections.
     Small16,
+    /// 1 GiB into an object store, in chunks of 8 MiB over four connections.
+    S3Upload8m4,
+    /// The same while the store takes 100 MiB a second.
+    S3Slow8m4,
     /// 10 GiB in order over one connection, for the time of finalize (only with `--full`).
     Finalize10g,
     /// 1 GiB whole over one connection.
@@ -76,6 +80,8 @@ impl Scenario {
             Self::Upload256k1 => "Upload of 512 MiB, chunks of 256 KiB, 1 connection",
             Self::Memory => "Four uploads of 1 GiB at once, chunks of 8 MiB",
             Self::Small16 => "16,000 files of 10 KiB, each in one request, 16 connections",
+            Self::S3Upload8m4 => "Upload of 1 GiB to S3, chunks of 8 MiB, 4 connections",
+            Self::S3Slow8m4 => "Upload of 1 GiB to S3 at 100 MiB/s, chunks of 8 MiB, 4 connections",
             Self::Finalize10g => "Upload of 10 GiB in order, chunks of 8 MiB, 1 connection",
             Self::Download1 => "Download of 1 GiB, 1 connection",
             Self::Download4 => "Download of 1 GiB on each of 4 connections",
@@ -91,8 +97,14 @@ impl Scenario {
             Self::Download1 | Self::Download4 | Self::Ranges1 | Self::Ranges4 => {
                 &[Kind::CifraCrc, Kind::CifraDefault, Kind::Nginx]
             }
-            _ => Kind::value_variants(),
+            Self::S3Upload8m4 | Self::S3Slow8m4 => Kind::ON_S3,
+            _ => Kind::ON_DISK,
         }
+    }
+
+    /// Bytes a second that the object store takes, where that is bounded.
+    fn store_rate(self) -> Option<u64> {
+        (self == Self::S3Slow8m4).then_some(100 * MIB)
     }
 
     /// Large runs are repeated less: a peak of memory hardly varies, and 10 GiB take a while.
@@ -105,7 +117,13 @@ impl Scenario {
 
     fn connections(self) -> usize {
         match self {
-            Self::Upload8m4 | Self::Upload256k4 | Self::Memory | Self::Download4 | Self::Ranges4 => 4,
+            Self::Upload8m4
+            | Self::Upload256k4
+            | Self::Memory
+            | Self::S3Upload8m4
+            | Self::S3Slow8m4
+            | Self::Download4
+            | Self::Ranges4 => 4,
             Self::Small16 => 16,
             Self::Upload8m1 | Self::Upload256k1 | Self::Finalize10g | Self::Download1 | Self::Ranges1 => 1,
         }
@@ -116,6 +134,7 @@ impl Scenario {
         match self {
             Self::Upload8m4 | Self::Upload8m1 => upload(512 * MIB, 8 * MIB, Layout::OneFile),
             Self::Upload256k4 | Self::Upload256k1 => upload(512 * MIB, 256 * KIB, Layout::OneFile),
+            Self::S3Upload8m4 | Self::S3Slow8m4 => upload(GIB, 8 * MIB, Layout::OneFile),
             Self::Memory => upload(4 * GIB, 8 * MIB, Layout::FilePerConnection),
             Self::Small16 => Work::Small { files: 16_000 },
             Self::Finalize10g => upload(10 * GIB, 8 * MIB, Layout::OneFile),
@@ -127,7 +146,7 @@ impl Scenario {
 
 /// Runs `scenario` once on a fresh server.
 pub(crate) fn run(scenario: Scenario, kind: Kind, places: &Places, payload: &Payload) -> Result<Sample> {
-    let server = Server::start(kind, places)?;
+    let server = Server::start(kind, places, scenario.store_rate())?;
     let idle = server.memory()?.resident;
     let mut sample = match scenario.work() {
         Work::Upload { total_bytes, chunk_bytes, layout } => {
@@ -180,6 +199,7 @@ fn upload(server: &Server, payload: &Payload, size: Size, layout: Layout, label:
     upload::run(&Job {
         payload,
         protocol: server.kind.protocol(),
+        store: server.store.as_ref(),
         address: server.address,
         total_bytes: size.total_bytes,
         chunk_bytes: size.chunk_bytes,
@@ -234,7 +254,9 @@ fn timed_download(
             let shape = Size { total_bytes: size, chunk_bytes: 8 * MIB, connections: 1 };
             upload(server, payload, shape, Layout::OneFile, "download")?.path
         }
-        Kind::TusNode | Kind::Rustus => return fail("downloads are compared with nginx only".to_owned()),
+        Kind::CifraS3 | Kind::TusNode | Kind::Rustus | Kind::TusNodeS3 | Kind::S3Direct => {
+            return fail("downloads are compared with nginx only".to_owned());
+        }
     };
     let target = Target { address: server.address, path: &path, size, deadline: Instant::now() + RUN_LIMIT };
     download::check(&target, payload.file_crc64(size))?;

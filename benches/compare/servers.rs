@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use tempfile::TempDir;
 
+use crate::garage::{self, Garage};
 use crate::http::{Connection, Request};
 use crate::payload::{Payload, crc64};
 use crate::process::{self, Memory};
@@ -40,6 +41,12 @@ pub(crate) enum Kind {
     Rustus,
     /// nginx: DAV PUT up, sendfile down.
     Nginx,
+    /// `cifra-crc` on an object store: `checksum: crc64nvme`, S3 to a private Garage.
+    CifraS3,
+    /// `@tus/server` with `@tus/s3-store` on the same.
+    TusNodeS3,
+    /// Nobody between the client and Garage: parts of a multipart upload, by signed addresses.
+    S3Direct,
 }
 
 /// How a server takes uploads.
@@ -51,14 +58,17 @@ pub(crate) enum Protocol {
     Tus,
     /// One PUT makes one file.
     Put,
+    /// The parts of an S3 multipart upload.
+    Parts,
 }
 
 impl Kind {
     pub(crate) fn protocol(self) -> Protocol {
         match self {
-            Self::CifraCrc | Self::CifraAuto | Self::CifraDefault => Protocol::Cifra,
-            Self::TusNode | Self::Rustus => Protocol::Tus,
+            Self::CifraCrc | Self::CifraAuto | Self::CifraDefault | Self::CifraS3 => Protocol::Cifra,
+            Self::TusNode | Self::Rustus | Self::TusNodeS3 => Protocol::Tus,
             Self::Nginx => Protocol::Put,
+            Self::S3Direct => Protocol::Parts,
         }
     }
 
@@ -71,14 +81,24 @@ impl Kind {
             Self::TusNode => "tus-node",
             Self::Rustus => "rustus",
             Self::Nginx => "nginx",
+            Self::CifraS3 => "cifra-s3",
+            Self::TusNodeS3 => "tus-node-s3",
+            Self::S3Direct => "s3-direct",
         }
     }
+
+    /// Those that keep their bytes on a filesystem.
+    pub(crate) const ON_DISK: &'static [Self] =
+        &[Self::CifraCrc, Self::CifraAuto, Self::CifraDefault, Self::TusNode, Self::Rustus, Self::Nginx];
+
+    /// Those that keep them in an object store.
+    pub(crate) const ON_S3: &'static [Self] = &[Self::CifraS3, Self::TusNodeS3, Self::S3Direct];
 
     /// `GET` of it answers 2xx, or at all where the peer has no such door, once the server takes requests.
     fn ready_path(self) -> &'static str {
         match self.protocol() {
             Protocol::Cifra => "/readyz",
-            Protocol::Tus | Protocol::Put => "/",
+            Protocol::Tus | Protocol::Put | Protocol::Parts => "/",
         }
     }
 }
@@ -101,21 +121,33 @@ pub(crate) struct StoredFile {
 pub(crate) struct Server {
     pub(crate) kind: Kind,
     pub(crate) address: SocketAddr,
-    child: Child,
+    /// `None` where the store itself is the server.
+    child: Option<Child>,
     folder: TempDir,
+    /// Where the bytes go, if not into the folder. Ends after the server.
+    pub(crate) store: Option<Garage>,
 }
 
 impl Server {
-    /// Starts `kind` and waits until it takes requests.
-    pub(crate) fn start(kind: Kind, places: &Places) -> Result<Self> {
+    /// Starts `kind` and waits until it takes requests. Its object store, where it has one, takes no more than
+    /// `store_rate` bytes a second.
+    pub(crate) fn start(kind: Kind, places: &Places, store_rate: Option<u64>) -> Result<Self> {
+        let store =
+            Kind::ON_S3.contains(&kind).then(|| Garage::start(&places.runs, store_rate)).transpose()?;
         let folder = tempfile::Builder::new().prefix("cifra-compare-").tempdir_in(&places.runs)?;
         fs::create_dir(folder.path().join("data"))?;
         // Free now, and nobody on this machine hands out loopback ports between here and the bind.
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        if let (Kind::S3Direct, Some(garage)) = (kind, &store) {
+            return Ok(Self { kind, address: garage.endpoint, child: None, folder, store });
+        }
         let log = File::create(folder.path().join("log"))?;
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "TERM", "--"]);
         configure(&mut command, kind, places, folder.path(), address)?;
+        if let Some(garage) = &store {
+            configure_store(&mut command, kind, address, garage.endpoint);
+        }
         let child = command
             .current_dir(folder.path())
             .stdin(Stdio::null())
@@ -123,19 +155,24 @@ impl Server {
             .stderr(log)
             .process_group(0)
             .spawn()?;
-        let mut server = Self { kind, address, child, folder };
+        let mut server = Self { kind, address, child: Some(child), folder, store };
         server.wait_until_ready()?;
         Ok(server)
     }
 
     /// User and system time of the server's processes so far.
     pub(crate) fn cpu_time(&self) -> Result<Duration> {
-        process::cpu_time(self.child.id())
+        process::cpu_time(self.process()?)
     }
 
     /// Memory of the server's processes.
     pub(crate) fn memory(&self) -> Result<Memory> {
-        process::memory(self.child.id())
+        process::memory(self.process()?)
+    }
+
+    fn process(&self) -> Result<u32> {
+        let own = self.child.as_ref().map(Child::id);
+        own.or(self.store.as_ref().map(Garage::process)).map_or_else(|| fail("nothing runs".to_owned()), Ok)
     }
 
     /// Puts a file of `size` bytes straight into the folder that nginx serves; the path to get it by.
@@ -150,15 +187,11 @@ impl Server {
 
     /// Fails unless exactly the bytes of `expected` are in the server's folder, read back and compared by CRC.
     pub(crate) fn verify_stored(&self, expected: &[StoredFile]) -> Result<()> {
-        let mut paths = Vec::new();
-        list_files(&self.folder.path().join("data"), &mut paths)?;
-        let mut found = Vec::new();
-        for path in paths {
-            let size = fs::metadata(&path)?.len();
-            if expected.iter().any(|file| file.size == size) {
-                found.push(StoredFile { size, crc64: file_crc64(&path)? });
-            }
-        }
+        let sizes: Vec<u64> = expected.iter().map(|file| file.size).collect();
+        let mut found = match &self.store {
+            Some(garage) => garage.stored(&sizes)?,
+            None => files_of(&self.folder.path().join("data"), &sizes)?,
+        };
         found.sort_unstable();
         let mut expected = expected.to_vec();
         expected.sort_unstable();
@@ -166,7 +199,7 @@ impl Server {
             return Ok(());
         }
         fail(format!(
-            "{} answered that all was stored, but its folder has {} of {} files, or other bytes",
+            "{} answered that all was stored, but it has {} of {} files, or other bytes",
             self.kind.name(),
             found.len(),
             expected.len()
@@ -176,7 +209,7 @@ impl Server {
     fn wait_until_ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + START_LIMIT;
         loop {
-            if let Some(status) = self.child.try_wait()? {
+            if let Some(status) = self.child.as_mut().map(Child::try_wait).transpose()?.flatten() {
                 return fail(format!("ended at start with {status}: {}", self.log_tail()));
             }
             if self.is_ready(deadline) {
@@ -208,14 +241,15 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        process::terminate(self.child.id());
+        let Some(child) = &mut self.child else { return };
+        process::terminate(child.id());
         let deadline = Instant::now() + STOP_LIMIT;
-        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+        while matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
             thread::sleep(POLL_PAUSE);
         }
         // Whatever is left of its group: a server that did not listen, or a worker that outlived its master.
-        process::kill_group(self.child.id());
-        let _ = self.child.wait();
+        process::kill_group(child.id());
+        let _ = child.wait();
     }
 }
 
@@ -228,13 +262,13 @@ fn configure(
 ) -> Result<()> {
     let data = folder.join("data");
     match kind {
-        Kind::CifraCrc | Kind::CifraAuto | Kind::CifraDefault => {
+        Kind::CifraCrc | Kind::CifraAuto | Kind::CifraDefault | Kind::CifraS3 => {
             // No variable of the caller's may change what is measured.
             command.env_clear().arg(&places.cifra).arg("serve");
             command.env("CIFRA__SERVER__LISTEN", address.to_string());
             command.env("CIFRA__SERVER__DATA_DIR", &data);
             if kind != Kind::CifraDefault {
-                let checksum = if kind == Kind::CifraCrc { "crc64nvme" } else { "auto" };
+                let checksum = if kind == Kind::CifraAuto { "auto" } else { "crc64nvme" };
                 command.env("CIFRA__FILE_UPLOAD__CHECKSUM", checksum);
                 command.env("CIFRA__FILE_UPLOAD__DURABILITY", "none");
                 // The peers log nothing per request either.
@@ -246,6 +280,11 @@ fn configure(
             command.arg(address.port().to_string()).arg(&data);
             command.env("NODE_ENV", "production");
         }
+        Kind::TusNodeS3 => {
+            command.arg("node").arg(places.peers.join("tus-node/server-s3.mjs"));
+            command.env("NODE_ENV", "production");
+        }
+        Kind::S3Direct => {}
         Kind::Rustus => {
             fs::create_dir(folder.join("info"))?;
             command.arg(places.peers.join("rustus/bin/rustus"));
@@ -262,6 +301,27 @@ fn configure(
         }
     }
     Ok(())
+}
+
+/// Where its bytes go.
+fn configure_store(command: &mut Command, kind: Kind, address: SocketAddr, endpoint: SocketAddr) {
+    let endpoint = format!("http://{endpoint}");
+    if kind == Kind::TusNodeS3 {
+        command.args([&address.port().to_string(), &endpoint, garage::BUCKET, garage::REGION]);
+        command.args([garage::ACCESS_KEY, garage::SECRET_KEY]);
+        return;
+    }
+    command.env("CIFRA__FILE_UPLOAD__STORAGE__BACKEND", "s3");
+    for (key, value) in [
+        ("BUCKET", garage::BUCKET),
+        ("REGION", garage::REGION),
+        ("ENDPOINT", &endpoint),
+        ("ALLOW_HTTP", "true"),
+        ("ACCESS_KEY_ID", garage::ACCESS_KEY),
+        ("SECRET_ACCESS_KEY", garage::SECRET_KEY),
+    ] {
+        command.env(format!("CIFRA__FILE_UPLOAD__STORAGE__S3__{key}"), value);
+    }
 }
 
 /// The program; `/usr/sbin` is not in every user's path.
@@ -301,6 +361,20 @@ http {{
 }}
 "
     )
+}
+
+/// Every file below `folder` whose size is one of `sizes`.
+fn files_of(folder: &Path, sizes: &[u64]) -> Result<Vec<StoredFile>> {
+    let mut paths = Vec::new();
+    list_files(folder, &mut paths)?;
+    let mut found = Vec::new();
+    for path in paths {
+        let size = fs::metadata(&path)?.len();
+        if sizes.contains(&size) {
+            found.push(StoredFile { size, crc64: file_crc64(&path)? });
+        }
+    }
+    Ok(found)
 }
 
 fn list_files(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the peers that cifra is compared with into one cache folder:
 #   rustus        0.5.10 from crates.io, default features (file storage needs no other)
-#   tus-node      @tus/server and @tus/file-store from npm, the newest at the first run
+#   tus-node      @tus/server with @tus/file-store and @tus/s3-store from npm, the newest at the first run
 #   nginx         Debian's, with the DAV module (PUT); from apt
 # What is there already is left alone, so a second run takes no time.
 # Needs cargo, node >= 20.19 with npm, and root or sudo where nginx is missing.
@@ -26,12 +26,13 @@ if ! nginx_with_dav; then
     nginx_with_dav || { echo "this nginx has no http_dav_module" >&2; exit 1; }
 fi
 
-if [ ! -d "$peers/tus-node/node_modules/@tus/server" ]; then
+if [ ! -d "$peers/tus-node/node_modules/@tus/s3-store" ]; then
     command -v npm >/dev/null || { echo "npm is missing: install Node.js 20.19 or newer" >&2; exit 1; }
-    (cd "$peers/tus-node" && npm install --no-audit --no-fund --loglevel=error @tus/server @tus/file-store)
+    (cd "$peers/tus-node" && npm install --no-audit --no-fund --loglevel=error @tus/server @tus/file-store @tus/s3-store)
 fi
 # Beside its node_modules, because that is where Node.js looks for them.
 cp "$here/peers/tus-node.mjs" "$peers/tus-node/server.mjs"
+cp "$here/peers/tus-node-s3.mjs" "$peers/tus-node/server-s3.mjs"
 
 if [ ! -x "$peers/rustus/bin/rustus" ]; then
     # Its own build folder, so that the release build of cifra is not thrown out of its cache.

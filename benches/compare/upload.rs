@@ -1,4 +1,4 @@
-//! Uploads over the three protocols, timed: cifra's chunks, tus appends, plain PUT.
+//! Uploads over the protocols, timed: cifra's chunks, tus appends, plain PUT, the parts of S3.
 //!
 //! The same bytes in the same pieces over the same number of connections; what differs is what a protocol can
 //! do. Connections are open and checksums computed before the clock starts; it stops when the server has
@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
+use crate::garage::Garage;
 use crate::http::{Connection, Request};
 use crate::payload::{Payload, crc64};
 use crate::servers::{Protocol, StoredFile};
@@ -31,6 +33,8 @@ pub(crate) enum Layout {
 pub(crate) struct Job<'a> {
     pub(crate) payload: &'a Payload,
     pub(crate) protocol: Protocol,
+    /// The object store, where the parts go straight into it.
+    pub(crate) store: Option<&'a Garage>,
     pub(crate) address: SocketAddr,
     pub(crate) total_bytes: u64,
     pub(crate) chunk_bytes: u64,
@@ -77,11 +81,12 @@ pub(crate) fn run(job: &Job<'_>) -> Result<Uploaded> {
             each(&mut connections, |number, connection| sender.tus_file(connection, share, number))?
         }
         (Protocol::Put, _) => vec![sender.put_files(&mut connections)?],
+        (Protocol::Parts, _) => vec![sender.parts(&mut connections)?],
     };
     let elapsed = started.elapsed();
     let stored = match job.protocol {
         Protocol::Put => sender.put_stored(),
-        Protocol::Cifra | Protocol::Tus => files.iter().map(|file| file.stored).collect(),
+        Protocol::Cifra | Protocol::Tus | Protocol::Parts => files.iter().map(|file| file.stored).collect(),
     };
     Ok(Uploaded {
         elapsed,
@@ -125,7 +130,7 @@ impl<'a> Sender<'a> {
         let stored = |size| StoredFile { size, crc64: job.payload.file_crc64(size) };
         let checksums = match job.protocol {
             Protocol::Cifra => job.payload.chunk_headers(job.chunk_bytes),
-            Protocol::Tus | Protocol::Put => Vec::new(),
+            Protocol::Tus | Protocol::Put | Protocol::Parts => Vec::new(),
         };
         let share = stored(job.total_bytes / job.connections as u64);
         Self { job, checksums, whole: stored(job.total_bytes), share }
@@ -225,6 +230,29 @@ impl<'a> Sender<'a> {
             }
         })?;
         Ok(Confirmed { finalize: Duration::ZERO, stored: self.whole, path: format!("/{label}-0") })
+    }
+
+    /// The parts of one multipart upload, straight to the store; signing them is not what is measured, so it is done
+    /// while no clock of a server runs that could be compared.
+    fn parts(&self, connections: &mut [Connection]) -> Result<Confirmed> {
+        let Job { total_bytes, chunk_bytes, label, store, .. } = *self.job;
+        let Some(garage) = store else { return fail("there is no store to send parts to".to_owned()) };
+        let parts = garage.begin(label, total_bytes.div_ceil(chunk_bytes))?;
+        let (next, etags) = (AtomicU64::new(0), Mutex::new(vec![String::new(); parts.paths.len()]));
+        each(connections, |_, connection| {
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(path) = parts.paths.get(usize::try_from(index)?) else { return Ok(()) };
+                let request =
+                    Request { method: "PUT", path, headers: &[], body: self.chunk(index, total_bytes) };
+                let (head, _) = connection.expect(200, &request)?;
+                let etag = head.header("etag").unwrap_or_default().to_owned();
+                etags.lock().unwrap_or_else(PoisonError::into_inner)[usize::try_from(index)?] = etag;
+            }
+        })?;
+        let last_part = Instant::now();
+        garage.complete(&parts, etags.into_inner().unwrap_or_else(PoisonError::into_inner))?;
+        Ok(Confirmed { finalize: last_part.elapsed(), stored: self.whole, path: String::new() })
     }
 
     /// The files that [`Self::put_files`] made.
