@@ -39,6 +39,7 @@ mod idempotency;
 mod keys;
 mod links;
 mod logs;
+mod many_nodes;
 mod nodes;
 mod object_uploads;
 mod open_mode;
