@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::postgres;
+use crate::harness::{postgres, tools};
 
 fn in_clone(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -31,8 +30,8 @@ fn replaced(script: String, words: &[(&str, &str)]) -> String {
 
 /// Whoever reads the page has its ports for themselves; tests share a machine.
 fn with_free_ports(script: String) -> String {
-    let listeners: Vec<_> = (0..6).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    let ports: Vec<String> = listeners.iter().map(|l| l.local_addr().unwrap().port().to_string()).collect();
+    let ports: [u16; 6] = tools::free_ports();
+    let ports = ports.map(|port| port.to_string());
     let node = format!("127.0.0.1:$([ \"$1\" = 1 ] && echo {} || echo {})", ports[0], ports[1]);
     let addresses: BTreeMap<&str, &String> =
         ["127.0.0.1:8081", "127.0.0.1:8082", "127.0.0.1:8080", "7379", "7900", "7901"]
@@ -59,13 +58,15 @@ async fn two_nodes_lose_nothing_when_one_of_them_and_redis_are_killed_as_the_pag
     );
     // Whatever happens, nothing goes on running.
     let script = format!("trap 'kill -9 $(cat ../demo/*.pid) 2>/dev/null || true' EXIT\n{script}");
-    let cache = std::env::var("CIFRA_CACHE").unwrap_or_else(|_| {
-        std::env::home_dir().unwrap().join(".cache/cifra").to_str().unwrap().to_owned()
-    });
-    let program = Path::new(env!("CARGO_BIN_EXE_cifra")).parent().unwrap().to_owned();
-    let path = format!("{}:{cache}/tools/bin:{}", program.display(), std::env::var("PATH").unwrap());
+    let programs = [Path::new(env!("CARGO_BIN_EXE_cifra")), &tools::folder().join("bin/garage")];
+    let programs = programs.map(|program| program.parent().unwrap().to_owned());
+    let given = std::env::var_os("PATH").unwrap();
+    let path = std::env::join_paths(programs.into_iter().chain(std::env::split_paths(&given))).unwrap();
     let mut bash = Command::new("bash");
-    bash.args(["-euo", "pipefail", "-c", &script]).current_dir(clone.path()).env("PATH", path).process_group(0);
+    bash.args(["-euo", "pipefail", "-c", &script])
+        .current_dir(clone.path())
+        .env("PATH", path)
+        .process_group(0);
     let output = tokio::task::spawn_blocking(move || bash.output()).await.unwrap().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let logs = || {
