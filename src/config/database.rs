@@ -8,6 +8,7 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 use super::reader::Reader;
+use super::secret::InFile;
 use super::value::{Refusal, Value, quoted, resolve};
 
 /// Section `database`.
@@ -47,12 +48,16 @@ impl fmt::Debug for DatabaseUrl {
 impl Database {
     pub(super) fn read(from: &mut Reader<'_>, data_dir: &Path) -> Self {
         let default_file = DatabaseUrl::Sqlite(data_dir.join("cifra.db"));
+        let url = from.derived(
+            "url",
+            default_file.clone(),
+            "sqlite://FILE or postgres://USER:PASSWORD@HOST/NAME; null = cifra.db in data_dir",
+        );
+        let in_file: Option<InFile<DatabaseUrl>> = from.optional("url_file", "a file with the URL, instead");
+        let both = in_file.is_some() && url != default_file;
+        from.check(&["database.url_file", "database.url"], !both, "one of the two");
         let read = Self {
-            url: from.derived(
-                "url",
-                default_file,
-                "sqlite://FILE or postgres://USER:PASSWORD@HOST/NAME; null = cifra.db in data_dir",
-            ),
+            url: in_file.map_or(url, InFile::into_inner),
             max_connections: from.take("max_connections", "16", "connections open at once"),
             slow_query_ms: from.take("slow_query_ms", "100", "slower queries are logged as warnings"),
             statement_timeout: from.take("statement_timeout", "30s", "then PostgreSQL gives a statement up"),

@@ -171,6 +171,15 @@ fn relative_paths_begin_where_they_are_written() {
 }
 
 #[test]
+fn a_database_url_may_stand_in_a_file() {
+    let place =
+        Place::with_file("database: { url_file: secret/db }").file("secret/db", "postgres://me:x@db/y\n");
+    assert_eq!(place.load().config.database.url, DatabaseUrl::Postgres("postgres://me:x@db/y".to_owned()));
+    let faults = place.env("DATABASE_URL", "sqlite://a.db").faults();
+    assert!(faults[0].contains("one of the two") && !faults[0].contains("me:x"), "{faults:?}");
+}
+
+#[test]
 fn an_overridden_value_is_not_judged() {
     let place =
         Place::with_file("database: { url: 'postgres://db/cifra' }").flag("database.url", "sqlite://x.db");

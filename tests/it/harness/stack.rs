@@ -5,7 +5,7 @@
 
 use cifra::config::{Backend, Config, DatabaseUrl, Environment};
 
-use super::postgres;
+use super::{postgres, redis};
 
 /// Database, Redis or not, and store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub(crate) enum Stack {
     SqliteLocal,
     /// PostgreSQL beside a local store.
     PgLocal,
+    /// The same with Redis, where sessions meet.
+    PgRedisLocal,
     /// SQLite beside an object store in memory: parts as S3 and Azure have them, without a server.
     SqliteMemory,
 }
@@ -24,6 +26,7 @@ impl Stack {
         match Environment::of_process().get("CIFRA_TEST_STACK") {
             None | Some("sqlite-local") => Self::SqliteLocal,
             Some("pg-local") => Self::PgLocal,
+            Some("pg-redis-local") => Self::PgRedisLocal,
             Some("sqlite-memory") => Self::SqliteMemory,
             Some(other) => panic!("CIFRA_TEST_STACK={other}: there is no such stack"),
         }
@@ -35,7 +38,12 @@ impl Stack {
         if self == Self::SqliteMemory {
             config.file_upload.storage.backend = Backend::Memory;
         }
-        if self == Self::PgLocal && !chosen {
+        if self == Self::PgRedisLocal && config.redis.url.is_none() {
+            // Its keys carry the id of the database, of which each app has its own.
+            config.redis =
+                super::config::loaded(&format!("redis: {{ url: '{}' }}", redis::server().url())).redis;
+        }
+        if matches!(self, Self::PgLocal | Self::PgRedisLocal) && !chosen {
             config.database.url = DatabaseUrl::Postgres(postgres::server().new_service_database().await);
             // A server of tests has fewer connections than there are apps at once.
             config.database.max_connections = 4;
