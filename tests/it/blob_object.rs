@@ -9,6 +9,7 @@ use crate::harness::{azurite, garage};
 
 mod azure;
 mod budget;
+mod gcs;
 mod s3;
 
 fn options() -> ObjectOptions {

@@ -181,10 +181,10 @@ impl ObjectStore {
     }
 
     /// The key of an object; `None` for what is not ours.
-    fn key_of(&self, path: &Path) -> Option<BlobKey> {
+    fn key_of(&self, path: &str) -> Option<BlobKey> {
         let name = match &self.inner.prefix {
-            Some(prefix) => path.as_ref().strip_prefix(prefix.as_str())?.strip_prefix('/')?,
-            None => path.as_ref(),
+            Some(prefix) => path.strip_prefix(prefix.as_str())?.strip_prefix('/')?,
+            None => path,
         };
         BlobKey::parse(name)
     }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use object_store::path::Path;
 use object_store::{GetOptions, GetRange};
 
 use super::s3::ours::Marker;
@@ -68,18 +69,40 @@ pub(super) fn list(
     }
     let folder = match (&store.inner.prefix, prefix) {
         (None, "") => None,
-        (Some(own), "") => Some(own.as_str().into()),
+        (Some(own), "") => Some(Path::from(own.as_str())),
         (_, folder) => Some(store.path_of(folder)),
     };
+    if let Kind::S3(_) = &store.inner.kind {
+        return Ok(list_bucket(store.clone(), folder.map(|folder| format!("{folder}/")).unwrap_or_default()));
+    }
     let owner = store.clone();
     let found = store.inner.objects.list(folder.as_ref());
     let ours = found.map_err(|error| trouble::of("listing the store".to_owned(), error)).try_filter_map(
         move |found| {
-            let key = owner.key_of(&found.location);
+            let key = owner.key_of(found.location.as_ref());
             async move { Ok(key.map(|key| meta(key, &found))) }
         },
     );
     Ok(ours.boxed())
+}
+
+/// The blobs of a bucket whose names begin with `prefix`, a page at a time.
+fn list_bucket(store: ObjectStore, prefix: String) -> BoxStream<'static, BlobResult<BlobMeta>> {
+    let pages = stream::try_unfold(Some((store, prefix, String::new())), |state| async move {
+        let Some((store, prefix, token)) = state else { return Ok::<_, BlobError>(None) };
+        let Kind::S3(bucket) = &store.inner.kind else { return Ok(None) };
+        let (page, next) = bucket.objects(&prefix, &token).await?;
+        let ours: Vec<_> = page
+            .into_iter()
+            .filter_map(|object| {
+                let key = store.key_of(&object.path)?;
+                let modified = Timestamp::from_micros(object.modified_micros);
+                Some(Ok(BlobMeta { key, size: object.size, modified }))
+            })
+            .collect();
+        Ok(Some((stream::iter(ours), next.map(|next| (store, prefix, next)))))
+    });
+    pages.try_flatten().boxed()
 }
 
 /// All uploads by parts that were begun and not ended, a page at a time; S3 only.
@@ -93,7 +116,7 @@ pub(super) fn unfinished(store: &ObjectStore) -> BoxStream<'static, BlobResult<U
             .into_iter()
             .filter_map(|upload| {
                 Some(Ok(Unfinished {
-                    key: store.key_of(&upload.path.into())?,
+                    key: store.key_of(&upload.path)?,
                     parts: PartsId::new(upload.id),
                     begun: Timestamp::from_micros(upload.begun_micros),
                 }))

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use cifra::blob::object::{ForgottenParts, ObjectStore};
 use cifra::blob::{BlobErrorKind, BlobStore, Length, PartStore, Unfinished};
 use cifra::telemetry::Tasks;
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use object_store::aws::{AwsAuthorizer, AwsCredential};
 use object_store::client::{HttpRequest, HttpRequestBody};
 
@@ -101,13 +101,19 @@ async fn a_bucket_says_whether_it_drops_forgotten_parts() {
 
 async fn put_lifecycle(server: &Garage, rules: &str) {
     let text = format!("<LifecycleConfiguration>{rules}</LifecycleConfiguration>");
+    request(server, reqwest::Method::PUT, &format!("{}?lifecycle=", garage::BUCKET), text).await;
+}
+
+/// Asks Garage itself, as other programs do.
+async fn request(server: &Garage, method: reqwest::Method, path: &str, text: String) {
     let mut request = HttpRequest::new(HttpRequestBody::from(text.clone()));
-    *request.method_mut() = reqwest::Method::PUT;
-    *request.uri_mut() = format!("{}/{}?lifecycle=", server.endpoint(), garage::BUCKET).parse().unwrap();
+    *request.method_mut() = method.clone();
+    *request.uri_mut() = format!("{}/{path}", server.endpoint()).parse().unwrap();
     let credential =
         AwsCredential { key_id: garage::KEY.to_owned(), secret_key: garage::SECRET.to_owned(), token: None };
     AwsAuthorizer::new(&credential, "s3", garage::REGION).try_authorize(&mut request, None).unwrap();
-    let put = reqwest::Client::builder().no_proxy().build().unwrap().put(request.uri().to_string());
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let put = client.request(method, request.uri().to_string());
     let answer = put.headers(request.headers().clone()).body(text).send().await.unwrap();
     assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
 }
@@ -131,6 +137,37 @@ async fn a_store_that_stands_still_is_away_in_five_seconds_and_back_at_once() {
     let tags = [first, upload.write(1).await, upload.write(2).await];
     upload.complete(&tags).await.unwrap();
     upload.assert_complete().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_programs_names_do_not_hide_ours() {
+    let server = garage::server();
+    let prefix = server.new_prefix();
+    let store = open(&Garage::storage_at(&server.endpoint(), &prefix));
+    let ours = store.put(&key("tenant/a/1"), body(&bytes(9, 1), 9), Some(9)).await.unwrap();
+    for name in ["a//b", "folder/", ".hidden"] {
+        let name = format!("{}/{prefix}/{name}", garage::BUCKET);
+        request(server, reqwest::Method::PUT, &name, "theirs".to_owned()).await;
+    }
+    let listed: Vec<_> = store.list("").await.unwrap().try_collect().await.unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!((&listed[0].key, listed[0].size), (&ours.key, ours.size));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_has_as_many_pages_as_it_needs() {
+    let store = open(&garage::server().storage());
+    let empty = bytes(0, 0);
+    let puts =
+        (0..1_003).map(|n| {
+            let (store, empty) = (&store, empty.clone());
+            async move {
+                store.stage(&key(&format!("tenant/pages/{n}")), body(&empty, 1), Length::Exactly(0)).await
+            }
+        });
+    futures_util::stream::iter(puts).buffer_unordered(16).try_collect::<Vec<_>>().await.unwrap();
+    let listed: Vec<_> = store.list("tenant").await.unwrap().try_collect().await.unwrap();
+    assert_eq!(listed.len(), 1_003);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -85,12 +85,12 @@ impl Garage {
 
     /// Stops it in its steps (SIGSTOP): connections stay, nobody answers.
     pub(crate) fn pause(&self) {
-        tools::signal(self.server, rustix::process::Signal::STOP);
+        tools::pause(self.server);
     }
 
     /// Lets it go on.
     pub(crate) fn go_on(&self) {
-        tools::signal(self.server, rustix::process::Signal::CONT);
+        tools::go_on(self.server);
     }
 
     /// Until it takes requests.

@@ -33,7 +33,25 @@ pub(crate) fn said_pid(guardian: &mut Child) -> u32 {
     line.trim().parse().expect("a process id")
 }
 
-pub(crate) fn signal(pid: u32, signal: rustix::process::Signal) {
+/// Stops a process in its steps, and waits until each of its threads stands.
+pub(crate) fn pause(pid: u32) {
+    signal(pid, rustix::process::Signal::STOP);
+    let stands = |stat: &str| stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'));
+    while !std::fs::read_dir(format!("/proc/{pid}/task"))
+        .expect("its threads")
+        .flatten()
+        .all(|thread| std::fs::read_to_string(thread.path().join("stat")).is_ok_and(|stat| stands(&stat)))
+    {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Lets it go on.
+pub(crate) fn go_on(pid: u32) {
+    signal(pid, rustix::process::Signal::CONT);
+}
+
+fn signal(pid: u32, signal: rustix::process::Signal) {
     let pid =
         rustix::process::Pid::from_raw(i32::try_from(pid).expect("a process id")).expect("a process id");
     rustix::process::kill_process(pid, signal).expect("a process of ours");

@@ -1,5 +1,5 @@
 //! Requests to S3 that `object_store` has not: which parts and which unfinished uploads there are, and whether a
-//! lifecycle rule clears up after us. Signed by its public `AwsAuthorizer`, sent on the same way.
+//! lifecycle rule clears up after us; and its list, which must not stop at other programs' names. Signed by its public `AwsAuthorizer`, sent on the same way.
 
 use std::time::Duration;
 
@@ -36,6 +36,14 @@ pub(in crate::blob::object) struct StoredPart {
     pub(in crate::blob::object) number: u32,
     pub(in crate::blob::object) etag: String,
     pub(in crate::blob::object) size: u64,
+}
+
+/// An object, whatever its name.
+#[derive(Debug)]
+pub(in crate::blob::object) struct StoredObject {
+    pub(in crate::blob::object) path: String,
+    pub(in crate::blob::object) size: u64,
+    pub(in crate::blob::object) modified_micros: i64,
 }
 
 /// An upload that was begun and not ended.
@@ -81,6 +89,27 @@ impl Bucket {
                 _ => return Ok(Some(parts)),
             }
         }
+    }
+
+    /// A page of the objects below `prefix`, and where the next one begins. `object_store`'s list stops at the first
+    /// name that is no path of its own, such as `a//b`; another program's must not hide ours.
+    pub(in crate::blob::object) async fn objects(
+        &self,
+        prefix: &str,
+        from: &str,
+    ) -> BlobResult<(Vec<StoredObject>, Option<String>)> {
+        let mut query = vec![("list-type", "2"), ("prefix", prefix)];
+        if !from.is_empty() {
+            query.push(("continuation-token", from));
+        }
+        let page: xml::ObjectsPage = self.get("", &query).await?;
+        let next = page.next_continuation_token.filter(|next| next != from);
+        let objects = page.contents.into_iter().map(|object| StoredObject {
+            path: object.key,
+            size: object.size,
+            modified_micros: object.last_modified.timestamp_micros(),
+        });
+        Ok((objects.collect(), next))
     }
 
     /// A page of the uploads below `prefix`, and where the next one begins.

@@ -4,6 +4,9 @@
 //! byte moves for [`STILL_MAX`] the store is away. What a store answers in words (S3's and Azure's `<Code>`) becomes a
 //! [`Refusal`], so that `trouble` need not read texts. Called by `object_store`, and by `s3` for requests of our own.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, Once, PoisonError};
@@ -328,7 +331,8 @@ fn http_error(error: reqwest::Error) -> HttpError {
     } else if error.is_builder() {
         HttpErrorKind::Decode
     } else {
-        HttpErrorKind::Interrupted
+        // Such as a connection that was closed while it rested. All that we ask can be asked again.
+        HttpErrorKind::Request
     };
     HttpError::new(kind, error.without_url())
 }
