@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::broken;
 use super::stores::Opened;
-use crate::base::{Clock, Error, Result};
+use crate::base::{Clock, Code, Error, Result};
+use crate::blob::{BlobError, BlobErrorKind};
 use crate::db::stores::Store;
 use crate::db::{Db, Urgency, stores};
 
@@ -42,7 +43,8 @@ pub(super) async fn check(db: &Db, opened: &Opened, clock: &dyn Clock) -> Result
 pub(super) async fn is_known(db: &Db, opened: &Opened) -> Result<bool> {
     let remembered = db.read(|c| Box::pin(async move { stores::all(c).await })).await?;
     let mine = remembered.iter().find(|store| store.name == opened.name);
-    match (mine, opened.store.store_id().await?) {
+    let found = opened.store.store_id().await;
+    match (mine, found.map_err(|error| unseen(opened, error))?) {
         (Some(mine), Some(found)) if mine.store_id == found => Ok(true),
         (_, Some(found)) => match remembered.iter().find(|store| store.store_id == found) {
             Some(other) => Err(of_another_name(opened, other)),
@@ -58,6 +60,12 @@ pub(super) async fn is_known(db: &Db, opened: &Opened) -> Result<bool> {
 async fn is_referenced(db: &Db, name: &str) -> Result<bool> {
     let referenced = db.read(|c| Box::pin(async move { stores::referenced(c).await })).await?;
     Ok(referenced.iter().any(|store| store == name))
+}
+
+fn unseen(Opened { name, place, section, .. }: &Opened, error: BlobError) -> Error {
+    let detail = format!("{place} of store `{name}` cannot be looked at; see whether {section} is right");
+    let code = if error.kind() == BlobErrorKind::Unavailable { Code::Unavailable } else { Code::Internal };
+    Error::new(code, detail).caused_by(error)
 }
 
 fn of_another_name(Opened { name, place, section, .. }: &Opened, other: &Store) -> Error {

@@ -36,6 +36,7 @@ pub use self::accounts::{Accounts, migrate};
 use self::nodes::open_redis;
 pub use self::orphans::orphans;
 use self::stores::OpenedStores;
+pub use self::stores::examine_stores;
 
 /// How often the sweeper comes by.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);

@@ -4,12 +4,14 @@
 use std::sync::Arc;
 
 use super::{broken, identity};
+use crate::base::finding::Finding;
 use crate::base::{Clock, Result};
 use crate::blob::local::{LocalOptions, LocalStore};
 use crate::blob::object::{ObjectOptions, ObjectStore, PartBudget};
 use crate::blob::{BlobResult, BlobStore, PartStore, Stores};
-use crate::config::{Backend, FileUpload, ObjectName, Storage};
+use crate::config::{Backend, Config, FileUpload, ObjectName, Storage};
 use crate::db::{Db, files, stores, uploads};
+use crate::ops::doctor;
 use crate::telemetry::Tasks;
 
 /// Every store of the configuration, opened but not yet believed.
@@ -100,6 +102,25 @@ impl OpenedStores {
         let (name, default) = all.next().expect("INVARIANT: there is always a default store");
         all.fold(Stores::new(&name, default), |stores, (name, store)| stores.with(&name, store))
     }
+}
+
+/// Tries the object stores of the configuration, for `cifra doctor`. Folders are looked at by `ops::doctor` itself.
+pub async fn examine_stores(config: &Config) -> Vec<Finding> {
+    let (config, tasks) = (&config.file_upload, Tasks::default());
+    let budget = PartBudget::new(config.parts_in_flight.bytes());
+    let mut findings = Vec::new();
+    for (storage, section) in all(config) {
+        let options = ObjectOptions { budget: budget.clone(), tasks: tasks.clone() };
+        match ObjectStore::open(storage, options) {
+            Ok(None) => {}
+            Ok(Some(store)) => findings.extend(doctor::examine_store(storage.name.as_str(), &store).await),
+            Err(error) => {
+                let detail = format!("store `{}` cannot be opened: {error}", storage.name.as_str());
+                findings.push(Finding::fail("store.rights", detail, format!("correct {section}")));
+            }
+        }
+    }
+    findings
 }
 
 /// Whether what one process can own is taken.

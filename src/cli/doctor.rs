@@ -10,6 +10,7 @@ use super::exit::{Exit, Failure};
 use super::health::address;
 use super::output::{self, Format};
 use super::remote::client_of;
+use crate::app;
 use crate::base::finding::{Finding, Level};
 use crate::base::{Clock, SystemClock};
 use crate::client::Client;
@@ -22,7 +23,8 @@ Examples:
   cifra doctor --config /etc/cifra/cifra.yaml --json
   cifra doctor --url https://files.example.com
 
-It changes nothing and may run beside `cifra serve`; run it as the user of the service. With server.public_url or \
+It changes nothing, apart from an object of its own in each object store that it removes again, and may run beside \
+`cifra serve`; run it as the user of the service. With server.public_url or \
 --url it also looks at what the proxy does to uploads; what needs a key takes CIFRA_API_KEY. Exits with 1 when \
 something fails.";
 
@@ -51,6 +53,7 @@ impl Doctor {
                 let config = &loaded.config;
                 findings.push(Finding::ok("configuration", format!("it is right ({})", loaded.source)));
                 findings.extend(doctor::examine(config, &SystemClock::default()).await);
+                findings.extend(app::examine_stores(config).await);
                 findings.extend(listener(config).await?);
                 let public = config.server.public_url.as_ref().map(|url| url.as_str().to_owned());
                 if let Some(url) = self.url.or(public) {

@@ -63,6 +63,7 @@ mod soak;
 mod soak_connections;
 mod statements;
 mod stores;
+mod stores_objects;
 mod suites;
 mod tidy;
 mod upload_tokens;

@@ -12,7 +12,7 @@ use rustix::fs::{Access, CWD, FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::base::finding::Finding;
-use crate::config::{ByteSize, Config, Durability};
+use crate::config::{Backend, ByteSize, Config, Durability, Storage};
 
 /// A flush that takes longer shows in every upload.
 const FLUSH_SLOW: Duration = Duration::from_millis(50);
@@ -31,19 +31,24 @@ enum Kind {
 }
 
 pub(super) fn examine(config: &Config) -> Vec<Finding> {
-    let root = &config.file_upload.storage.local.root;
-    let mut findings =
-        vec![folder("disk.data_dir", &config.server.data_dir), folder("disk.storage_root", root)];
-    findings.push(rename(root));
-    findings.push(rights(config, root));
+    let (data, upload) = (&config.server.data_dir, &config.file_upload);
+    let root_of = |storage: &Storage| (storage.backend == Backend::Local).then(|| storage.local.root.clone());
+    let default = root_of(&upload.storage);
+    let roots: Vec<PathBuf> =
+        default.iter().cloned().chain(upload.other_stores.iter().filter_map(root_of)).collect();
+    let mut findings = vec![folder("disk.data_dir", data), rights(data, &roots)];
+    findings.extend(roots.iter().flat_map(|root| [folder("disk.storage_root", root), rename(root)]));
     // Where nothing was made yet, its nearest folder tells what the filesystem is like.
-    let (Some(data), Some(store)) = (nearest(&config.server.data_dir), nearest(root)) else {
-        return findings;
-    };
+    let Some(data) = nearest(data) else { return findings };
     findings.push(kind("disk.data_filesystem", &data));
-    findings.push(kind("disk.storage_filesystem", &store));
-    findings.push(room(config, &store));
-    findings.push(try_out(config, &store));
+    let there = roots.iter().filter_map(|root| nearest(root));
+    findings.extend(there.map(|root| kind("disk.storage_filesystem", &root)));
+    match default.as_deref().map(nearest) {
+        Some(Some(store)) => findings.extend([room(config, &store), try_out(config, &store)]),
+        Some(None) => {}
+        // Only the database is on this machine, if that.
+        None => findings.push(try_out(config, &data)),
+    }
     findings
 }
 
@@ -91,9 +96,9 @@ fn rename(root: &Path) -> Finding {
     Finding::ok(CHECK, "a finished upload stays on its filesystem")
 }
 
-fn rights(config: &Config, root: &Path) -> Finding {
+fn rights(data: &Path, roots: &[PathBuf]) -> Finding {
     const CHECK: &str = "disk.rights";
-    let secret = ["cifra.db", "admin.key"].map(|name| config.server.data_dir.join(name));
+    let secret = ["cifra.db", "admin.key"].map(|name| data.join(name));
     let loose = |path: &&PathBuf, bits: u32| {
         path.metadata().is_ok_and(|found: Metadata| found.permissions().mode() & bits != 0)
     };
@@ -101,7 +106,7 @@ fn rights(config: &Config, root: &Path) -> Finding {
         let advice = format!("chmod 600 {}", open.display());
         return Finding::fail(CHECK, format!("others than its owner may use {}", open.display()), advice);
     }
-    if loose(&&root.to_owned(), 0o007) {
+    if let Some(root) = roots.iter().find(|root| loose(root, 0o007)) {
         let advice = format!("chmod o-rwx {}", root.display());
         return Finding::warn(
             CHECK,

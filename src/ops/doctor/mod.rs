@@ -1,20 +1,23 @@
 //! What can be wrong with a machine before the service meets it: folders, room, rights, limits, the database.
 //!
-//! Looks, and changes nothing: it opens the database for reading only and takes no lock, so it can run beside
-//! `serve`. What speaks HTTP is `client::probe`'s. Called by `cifra doctor`.
+//! Looks, and changes nothing, apart from an object of its own that it puts into each object store and removes: it
+//! opens the database for reading only and takes no lock, so it can run beside `serve`. What speaks HTTP is
+//! `client::probe`'s. Called by `cifra doctor`.
 
 mod database;
 mod disk;
 mod redis;
+mod store;
 
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 
+pub use self::store::examine as examine_store;
 use super::descriptors;
 use crate::base::finding::Finding;
 use crate::base::{Clock, Timestamp};
-use crate::config::{AuthMode, Config, DatabaseUrl};
+use crate::config::{AuthMode, Backend, Config, DatabaseUrl};
 use crate::db::DbOptions;
 
 /// A clock that shows an earlier time was never set.
@@ -43,6 +46,7 @@ pub async fn examine(config: &Config, clock: &dyn Clock) -> Vec<Finding> {
         findings.extend(redis::examine(&config.redis).await);
     }
     findings.push(open_files(config));
+    findings.extend(memory(config));
     findings.push(time(clock, begun));
     findings
 }
@@ -89,6 +93,37 @@ fn open_files(config: &Config) -> Finding {
         format!("this user may open {files} files, too few for server.max_connections: {connections}"),
         "lower that, or raise the limit of the service: LimitNOFILE=65536 (systemd), --ulimit nofile=65536 (Docker)",
     )
+}
+
+/// Whether the machine has the memory that parts on their way to an object store may take.
+fn memory(config: &Config) -> Option<Finding> {
+    const CHECK: &str = "memory";
+    let upload = &config.file_upload;
+    let mut stores = std::iter::once(&upload.storage).chain(&upload.other_stores);
+    stores.find(|storage| storage.backend != Backend::Local)?;
+    let (room, parts) = (memory_bytes()?, upload.parts_in_flight.bytes());
+    let detail = format!(
+        "file_upload.parts_in_flight may take {} MiB of the {} MiB that this process may use",
+        parts >> 20,
+        room >> 20
+    );
+    if parts > room / 2 {
+        let advice =
+            "lower it (a part is a quarter of it at most, a file 10,000 parts), or give the service more";
+        return Some(Finding::warn(CHECK, detail, advice));
+    }
+    Some(Finding::ok(CHECK, detail))
+}
+
+/// Of the machine, or of the container if that has less.
+fn memory_bytes() -> Option<u64> {
+    let read = |path| std::fs::read_to_string(path).ok();
+    let machine = read("/proc/meminfo").and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
+    });
+    let container = read("/sys/fs/cgroup/memory.max").and_then(|text| text.trim().parse().ok());
+    machine.into_iter().chain(container).min()
 }
 
 fn time(clock: &dyn Clock, (begun, uptime): (Timestamp, Duration)) -> Finding {

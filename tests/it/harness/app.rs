@@ -203,6 +203,11 @@ impl TestApp {
         self.send(Method::GET, path, &[], "").await
     }
 
+    /// An answer whose body is read by the caller.
+    pub(crate) async fn begin_to_get(&self, path: &str) -> reqwest::Response {
+        self.http.get(format!("http://{}{path}", self.address)).send().await.unwrap()
+    }
+
     pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         self.send(Method::GET, path, headers, "").await
     }
