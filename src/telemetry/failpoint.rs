@@ -1,8 +1,9 @@
 //! Fail points: named places where a test makes a debug build die or wait.
 //!
 //! `install` takes the text that the app read from `CIFRA_FAILPOINT`: `name=kill`, `name=kill@3` (at the third
-//! hit), `name=panic`, `name=pause:/some/file` (makes `/some/file.reached` and waits, if and while that file exists); several
-//! are separated by `;`. Whoever has a step worth dying in calls [`hit`]. In release builds there is nothing of
+//! hit), `name=stop` (as by SIGSTOP, until somebody sends SIGCONT; `name=stop@3` too), `name=panic`,
+//! `name=pause:/some/file` (makes `/some/file.reached` and waits, if and while that file exists); several are separated
+//! by `;`. Whoever has a step worth dying in calls [`hit`]. In release builds there is nothing of
 //! this but two empty functions.
 
 /// Passes the place `name`: dies or waits there if [`install`] said so.
@@ -51,6 +52,8 @@ mod armed {
     enum Action {
         /// SIGKILL to ourselves at this hit, counted from 1.
         KillAt(u64),
+        /// SIGSTOP to ourselves at this hit.
+        StopAt(u64),
         /// A bug, as far as anybody can tell.
         Panic,
         /// Wait while the file exists.
@@ -70,15 +73,18 @@ mod armed {
     fn parse(part: &str) -> Result<Point, String> {
         let unknown = || {
             format!(
-                "fail point `{part}`: expected name=kill, name=kill@N (from 1), name=panic or name=pause:/path/of/file"
+                "fail point `{part}`: expected name=kill, name=kill@N (from 1), name=stop, name=stop@N, name=panic or \
+                 name=pause:/path/of/file"
             )
         };
         let (name, action) = part.split_once('=').ok_or_else(unknown)?;
         let action = match action.split_once([':', '@']) {
             None if action == "kill" => Action::KillAt(1),
+            None if action == "stop" => Action::StopAt(1),
             None if action == "panic" => Action::Panic,
-            Some(("kill", count)) => {
-                Action::KillAt(count.parse().ok().filter(|&count| count > 0).ok_or_else(unknown)?)
+            Some((signal @ ("kill" | "stop"), count)) => {
+                let count = count.parse().ok().filter(|&count| count > 0).ok_or_else(unknown)?;
+                if signal == "kill" { Action::KillAt(count) } else { Action::StopAt(count) }
             }
             Some(("pause", path)) if path.starts_with('/') => Action::PauseWhile(PathBuf::from(path)),
             _ => return Err(unknown()),
@@ -92,9 +98,10 @@ mod armed {
             let count = point.hits.fetch_add(1, Ordering::Relaxed) + 1;
             match &point.action {
                 Action::KillAt(at) if *at == count => kill(),
+                Action::StopAt(at) if *at == count => stop(),
                 Action::Panic => panic!("the fail point {name} was told to"),
                 Action::PauseWhile(path) if path.exists() => tokio::task::block_in_place(|| pause(path)),
-                Action::KillAt(_) | Action::PauseWhile(_) => {}
+                Action::KillAt(_) | Action::StopAt(_) | Action::PauseWhile(_) => {}
             }
         }
     }
@@ -115,6 +122,12 @@ mod armed {
         unreachable!("SIGKILL to ourselves cannot fail or return: {killed:?}");
     }
 
+    /// As from outside: all threads stand still, and go on where they were.
+    fn stop() {
+        let stopped = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+        stopped.expect("INVARIANT: a process may stop itself");
+    }
+
     #[cfg(test)]
     mod tests {
         use super::*;
@@ -125,13 +138,23 @@ mod armed {
             assert_eq!(action("a.b=kill"), Ok(("a.b".to_owned(), Action::KillAt(1))));
             assert_eq!(action("a.b=panic"), Ok(("a.b".to_owned(), Action::Panic)));
             assert_eq!(action("a.b=kill@7"), Ok(("a.b".to_owned(), Action::KillAt(7))));
+            assert_eq!(action("a.b=stop"), Ok(("a.b".to_owned(), Action::StopAt(1))));
+            assert_eq!(action("a.b=stop@2"), Ok(("a.b".to_owned(), Action::StopAt(2))));
             assert_eq!(
                 action("a=pause:/tmp/x@y:z"),
                 Ok(("a".to_owned(), Action::PauseWhile("/tmp/x@y:z".into())))
             );
-            for wrong in
-                ["a", "a=", "a=die", "a=kill@0", "a=kill@x", "a=pause:", "a=pause:relative", "a=pause"]
-            {
+            for wrong in [
+                "a",
+                "a=",
+                "a=die",
+                "a=kill@0",
+                "a=stop@0",
+                "a=kill@x",
+                "a=pause:",
+                "a=pause:relative",
+                "a=pause",
+            ] {
                 assert!(parse(wrong).is_err(), "{wrong}");
             }
         }
