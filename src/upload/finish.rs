@@ -66,7 +66,8 @@ impl UploadService {
         let claim = self.sessions.claim_finish(who.tenant(), id, declared, self.clock.now());
         let (upload, fence) = match claim.await? {
             FinishClaim::Claimed { fence, upload } => (upload, fence),
-            FinishClaim::Held { .. } => return Ok(None),
+            // Or another node has finished it since it was looked at: it is looked at again.
+            FinishClaim::Held { .. } | FinishClaim::Ended(UploadState::Completed) => return Ok(None),
             FinishClaim::Ended(state) => {
                 let ended = Upload { state, ..upload };
                 return Err(plan::takes_chunks(&ended, self.clock.now())
