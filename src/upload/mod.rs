@@ -278,7 +278,14 @@ impl UploadService {
                 // On its own, so that a client that leaves does not stop it half-way.
                 let clearing =
                     self.tasks.spawn("clear aborted upload", async move { service.clear(&upload).await });
-                clearing.await.map_err(|error| Error::internal("the clean-up broke off", error))?
+                // The upload has ended all the same: what is left of it is the sweeper's.
+                match clearing.await.map_err(|error| Error::internal("the clean-up broke off", error)) {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) | Err(error) => {
+                        tracing::warn!(upload.id = %id, %error, "upload {id} was aborted; its bytes are not removed yet");
+                    }
+                }
+                Ok(())
             }
             EndOutcome::Already(UploadState::Completed) => {
                 let detail = format!("upload `{id}` is a file; delete /api/files/{} instead", id.file());
