@@ -153,6 +153,17 @@ impl Api {
         }
     }
 
+    /// An answer, and its body as it came; an `Err` where that ended before its announced length.
+    pub(crate) async fn bytes(&self, path: &str) -> Result<(Answer, Bytes)> {
+        let response = self.request(Method::GET, path).send().await?;
+        let (status, retry_after) =
+            (response.status().as_u16(), response.headers().get("retry-after").cloned());
+        let bytes = response.bytes().await?;
+        let json = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        let retry_after = retry_after.and_then(|value| Some(value.to_str().ok()?.to_owned()));
+        Ok((Answer { status, json, retry_after, location: None }, bytes))
+    }
+
     /// The chunks that the server misses.
     pub(crate) async fn missing(&self, id: &str) -> Vec<usize> {
         let status = self.upload(id).await.unwrap();

@@ -24,6 +24,17 @@ impl Nginx {
         })
     }
 
+    /// A proxy that shares everything out among `nodes`, each request to the next, as documented otherwise.
+    pub(crate) fn balancing(nodes: &[SocketAddr]) -> Self {
+        let block = include_str!("../../../docs/examples/nginx.conf");
+        let servers: Vec<String> = nodes.iter().map(|node| format!("server {node};")).collect();
+        Self::start(|address| {
+            let block = block.replace("listen 80;", &format!("listen {address};"));
+            let block = block.replace("proxy_pass http://127.0.0.1:8080;", "proxy_pass http://nodes;");
+            format!("upstream nodes {{ {} }}\n{block}", servers.concat())
+        })
+    }
+
     /// A proxy that passes everything on to `upstream`, with these directives beside.
     pub(crate) fn before(upstream: SocketAddr, directives: &str) -> Self {
         Self::start(|address| {

@@ -9,22 +9,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions, Connection};
+use rustix::process::Signal;
 
 use super::api::Api;
+use super::rows::{COUNTED_WRONG, Rows};
 use crate::client::cifra;
 
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
-
-/// Tenants whose usage is not what their rows add up to: after a kill at any moment there are none.
-const COUNTED_WRONG: &str = "
-    SELECT COUNT(*) FROM cifra_tenant_usage AS usage
-    WHERE stored_bytes <> (SELECT COALESCE(SUM(size), 0) FROM cifra_files WHERE tenant_id = usage.tenant_id)
-       OR (reserved_bytes, open_uploads) <> (
-           SELECT COALESCE(SUM(total_size), 0), COUNT(*) FROM cifra_uploads
-           WHERE tenant_id = usage.tenant_id AND state IN ('receiving', 'finalizing', 'sealed'))";
 
 /// Waits until `look` finds something, and fails the test when it takes too long.
 pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
@@ -243,8 +235,37 @@ impl Server {
 
     /// SIGTERM, without waiting.
     pub(crate) fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// SIGSTOP: it stands still, its connections stay.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT: it goes on where it was.
+    pub(crate) fn unpause(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Waits until a fail point has stopped it.
+    pub(crate) async fn stands_still(&self) {
+        let id = self.child.as_ref().unwrap().id();
+        until("the server stands still", async || {
+            let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+            status.contains("State:\tT").then_some(())
+        })
+        .await;
+    }
+
+    /// Whether it has been started and not ended by us.
+    pub(crate) fn runs(&self) -> bool {
+        self.child.is_some()
+    }
+
+    fn signal(&self, signal: Signal) {
         let id = rustix::process::Pid::from_child(self.child.as_ref().unwrap());
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        rustix::process::kill_process(id, signal).unwrap();
     }
 
     /// `kill -9` and a new start on what is left; the sweeper's first round begins at once.
@@ -258,30 +279,25 @@ impl Server {
     /// Changes the database while nobody serves it.
     pub(crate) async fn sql(&self, text: &'static str) {
         assert!(self.child.is_none(), "the server is running");
-        let mut connection = self.connect().await;
-        sqlx::query(text).execute(&mut connection).await.unwrap();
-        connection.close().await.unwrap();
+        self.rows().change(text).await;
     }
 
     /// One number from the database.
     pub(crate) async fn count(&self, text: &'static str) -> i64 {
-        let mut connection = self.connect().await;
-        let count = sqlx::query_scalar(text).fetch_one(&mut connection).await.unwrap();
-        connection.close().await.unwrap();
-        count
+        self.rows().count(text).await
     }
 
     /// Ids from the database.
     pub(crate) async fn ids(&self, text: &'static str) -> Vec<String> {
-        let mut connection = self.connect().await;
-        let ids: Vec<uuid::Uuid> = sqlx::query_scalar(text).fetch_all(&mut connection).await.unwrap();
-        connection.close().await.unwrap();
-        ids.iter().map(ToString::to_string).collect()
+        self.rows().ids(text).await
     }
 
-    async fn connect(&self) -> SqliteConnection {
-        let options = SqliteConnectOptions::new().filename(self.database());
-        options.busy_timeout(Duration::from_secs(10)).connect().await.unwrap()
+    /// Its database.
+    pub(crate) fn rows(&self) -> Rows {
+        let mut settings = self.settings.iter();
+        let url =
+            settings.find_map(|(name, value)| (name == "CIFRA__DATABASE__URL").then_some(value.as_str()));
+        Rows::at(url, &self.database())
     }
 
     /// Every file in the store besides its own two: `staging/…`, `tmp/…`, `blobs/…`, in order.
