@@ -128,8 +128,8 @@ impl App {
             }
         }
         let quota = Quota::new(db.clone(), &config.limits);
-        let files =
-            Arc::new(FileService::new(db.clone(), stores.clone(), quota, Arc::clone(&clock), tasks.clone()));
+        let files = FileService::new(db.clone(), stores.clone(), quota, Arc::clone(&clock), tasks.clone());
+        let files = Arc::new(files.purging_after(config.files.purge_delay));
         recount(&files, &tasks);
         let rules = Rules::from(&config.file_upload);
         let uploads = UploadService::new(

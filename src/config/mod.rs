@@ -12,6 +12,7 @@ mod document;
 mod environment;
 mod fault;
 mod file_upload;
+mod files;
 mod limits;
 mod load;
 mod log;
@@ -39,6 +40,7 @@ pub use database::{Database, DatabaseUrl};
 pub use environment::Environment;
 pub use fault::{Fault, Faults, Origin, Position, Problem};
 pub use file_upload::{ChecksumPolicy, Durability, FileUpload};
+pub use files::Files;
 pub use limits::Limits;
 pub use load::{Loaded, Source, Sources, load};
 pub use log::{Log, LogFilter, LogFormat};
@@ -72,6 +74,8 @@ pub struct Config {
     pub limits: Limits,
     /// Uploads and the store that keeps their bytes.
     pub file_upload: FileUpload,
+    /// What becomes of files.
+    pub files: Files,
     /// What is logged, and how.
     pub log: Log,
 }
@@ -102,6 +106,7 @@ impl Config {
         let sessions = from.section("sessions", |from| Sessions::read(from, &redis));
         let limits = from.section("limits", Limits::read);
         let file_upload = from.section("file_upload", |from| FileUpload::read(from, &server.data_dir));
+        let files = from.section("files", Files::read);
         let log = from.section("log", Log::read);
         from.check(
             &["server.listen", "auth.mode", "auth.allow_open_network"],
@@ -111,7 +116,7 @@ impl Config {
             "a loopback address (127.0.0.1 or [::1]) while anybody may call; \
              to open it to the network without keys, set auth.allow_open_network: true",
         );
-        Self { server, auth, audit, database, redis, sessions, limits, file_upload, log }
+        Self { server, auth, audit, database, redis, sessions, limits, file_upload, files, log }
     }
 }
 

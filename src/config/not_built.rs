@@ -4,7 +4,7 @@
 
 /// Keys, each with everything below it.
 const NOT_BUILT: &[&str] =
-    &["files", "thumbnails", "cache", "entities", "jobs", "backup", "reports", "webhooks", "tus"];
+    &["thumbnails", "cache", "entities", "jobs", "backup", "reports", "webhooks", "tus"];
 
 /// Whether `path` (such as `cache.l1.ttl`) is, or is inside, a part that is not built yet.
 pub(super) fn contains(path: &str) -> bool {

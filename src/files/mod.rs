@@ -31,6 +31,8 @@ pub use crate::db::usage::Usage;
 
 /// At most this many blobs are removed in one go.
 const PURGE_AT_ONCE: u32 = 500;
+/// Who reads a file that another node deletes has this long to come to its end.
+const PURGE_DELAY_SHARED: Duration = Duration::from_hours(1);
 /// Whoever removes a blob has it for themselves this long: more than any store takes, and any process is stopped.
 const REMOVAL_MAX: Duration = Duration::from_mins(10);
 
@@ -39,6 +41,7 @@ pub struct FileService {
     db: Db,
     stores: Stores,
     quota: Quota,
+    purge_delay: Option<Duration>,
     clock: Arc<dyn Clock>,
     tasks: Tasks,
 }
@@ -52,7 +55,15 @@ impl fmt::Debug for FileService {
 impl FileService {
     /// A service over all `stores` that rows may name.
     pub fn new(db: Db, stores: Stores, quota: Quota, clock: Arc<dyn Clock>, tasks: Tasks) -> Self {
-        Self { db, stores, quota, clock, tasks }
+        Self { db, stores, quota, purge_delay: None, clock, tasks }
+    }
+
+    /// Keeps the bytes of deleted files for `delay`. `None`: as long as suits the store. A local one lets whoever has
+    /// opened a file read it to its end; of another, a download under way on any node would break off.
+    #[must_use]
+    pub fn purging_after(mut self, delay: Option<Duration>) -> Self {
+        self.purge_delay = delay;
+        self
     }
 
     /// How much tenants may keep.
@@ -129,7 +140,7 @@ impl FileService {
         Ok(sha256.finish())
     }
 
-    /// Deletes the file: its record at once and durably, its bytes right after.
+    /// Deletes the file: its record at once and durably, its bytes right after, or once the delay is over.
     ///
     /// # Errors
     /// `FileNotFound`; `Unavailable` when the database does not answer: it may still happen, ask again.
@@ -138,27 +149,37 @@ impl FileService {
         let (tenant, now) = (who.tenant().clone(), self.clock.now());
         let entry = Entry::new(who, Action::FileDeleted, &id, now);
         failpoint::hit("delete.before_commit");
+        let service = Arc::clone(self);
         let deleted = self.db.write_durable(Urgency::Normal, move |c| {
-            let (tenant, entry) = (tenant.clone(), entry.clone());
+            let (service, tenant, entry) = (Arc::clone(&service), tenant.clone(), entry.clone());
             Box::pin(async move {
                 let Some((store, key)) = files::delete(c, &tenant, id).await? else { return Ok(None) };
                 uploads::delete(c, &tenant, id.upload()).await?;
-                blob_deletions::insert(c, &store, &key, now, now).await?;
+                let purge_after = now.plus(service.purge_delay_of(&store));
+                blob_deletions::insert(c, &store, &key, purge_after, now).await?;
                 audit::insert(c, &entry).await?;
-                Ok(Some((store, key)))
+                Ok(Some((store, key, purge_after)))
             })
         });
-        let (store, key) = deleted.await?.ok_or_else(|| not_found(id))?;
+        let (store, key, purge_after) = deleted.await?.ok_or_else(|| not_found(id))?;
         failpoint::hit("delete.after_commit");
+        tracing::info!(file.id = %id, "deleted file {id}");
+        if purge_after > now {
+            return Ok(()); // the sweeper's
+        }
         let service = Arc::clone(self);
         // On its own, so that a client that leaves does not stop it half-way; the sweeper is the net.
         self.tasks.spawn("remove blob", async move {
-            if let Err(error) = service.remove(&store, &key, now).await {
+            if let Err(error) = service.remove(&store, &key, purge_after).await {
                 tracing::warn!(%key, %error, "blob {key} was not removed yet");
             }
         });
-        tracing::info!(file.id = %id, "deleted file {id}");
         Ok(())
+    }
+
+    fn purge_delay_of(&self, store: &str) -> Duration {
+        let local = self.stores.named(store).is_ok_and(|store| store.leftovers() != Leftovers::Announced);
+        self.purge_delay.unwrap_or(if local { Duration::ZERO } else { PURGE_DELAY_SHARED })
     }
 
     /// Removes the bytes of files that were deleted, or were announced and never published, where that did not happen at

@@ -1,5 +1,7 @@
 //! `/api/files/{id}`: the record, its conditions, and deletion. The content is in `files_content`.
 
+use std::time::Duration;
+
 use axum::http::Method;
 use serde_json::json;
 
@@ -54,7 +56,8 @@ fn cifra_url(url: &str) -> cifra::config::PublicUrl {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_file_is_not_there_and_its_bytes_are_removed() {
-    let app = TestApp::start().await;
+    let at_once = Some(Duration::ZERO);
+    let app = TestApp::builder().with(|config| config.files.purge_delay = at_once).start().await;
     let (file, other) = (app.file(bytes(1000)).await, app.file(bytes(2000)).await);
     assert_eq!(app.blobs().await.len(), 2);
     assert!(app.delete(&file.file_path()).await.expect(204).body.is_empty());

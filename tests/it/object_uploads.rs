@@ -2,6 +2,7 @@
 //! and that nothing wrong is ever visible.
 
 mod announced;
+mod deletions;
 mod ends;
 mod hashes;
 mod killed;

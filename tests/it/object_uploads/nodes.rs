@@ -50,6 +50,13 @@ pub(super) struct Node {
     sweeper: Sweeper,
 }
 
+/// How nodes are set up.
+#[derive(Clone)]
+pub(super) struct Setup {
+    pub(super) rules: Rules,
+    pub(super) purge_delay: Option<Duration>,
+}
+
 /// An upload, and the bytes that belong into it.
 pub(super) struct Sent {
     pub(super) id: UploadId,
@@ -60,13 +67,37 @@ pub(super) fn who() -> Principal {
     Principal::open(TenantId::default_tenant())
 }
 
+impl Default for Setup {
+    fn default() -> Self {
+        let day = Duration::from_hours(24);
+        let rules = Rules {
+            durability: Durability::Finalize,
+            max_file_bytes: 1 << 30,
+            chunk_size_bytes: CHUNK as u64,
+            idle_ttl: day,
+            max_age: 7 * day,
+            finalize_wait: day,
+            checksum: ChecksumPolicy::Auto,
+            require_chunk_checksum: false,
+            announced_for: Duration::from_hours(1),
+        };
+        Self { rules, purge_delay: None }
+    }
+}
+
 impl Pair {
     /// On SQLite, which both nodes use in one process here.
     pub(super) async fn start() -> Self {
-        Self::with(TestDb::sqlite().await, ChecksumPolicy::Auto, Duration::from_hours(1)).await
+        Self::set_up(TestDb::sqlite().await, Setup::default()).await
     }
 
     pub(super) async fn with(test: TestDb, checksum: ChecksumPolicy, announced_for: Duration) -> Self {
+        let mut setup = Setup::default();
+        (setup.rules.checksum, setup.rules.announced_for) = (checksum, announced_for);
+        Self::set_up(test, setup).await
+    }
+
+    pub(super) async fn set_up(test: TestDb, setup: Setup) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_micros(1_767_225_600_000_000)));
         let budget = PartBudget::new(64 << 20);
         let options = ObjectOptions { budget, tasks: test.tasks.clone() };
@@ -75,7 +106,7 @@ impl Pair {
             Box::pin(stores::remember(c, NAME, Uuid::nil(), "memory", Timestamp::from_micros(0)))
         });
         remember.await.unwrap();
-        let node = || Node::of(&test, &store, &clock, checksum, announced_for);
+        let node = || Node::of(&test, &store, &clock, setup.clone());
         let (a, b) = (node(), node());
         Self { a, b, store, clock, test }
     }
@@ -105,28 +136,15 @@ impl Node {
         test: &TestDb,
         store: &Arc<Wayward>,
         clock: &Arc<ManualClock>,
-        checksum: ChecksumPolicy,
-        announced_for: Duration,
+        Setup { rules, purge_delay }: Setup,
     ) -> Self {
         let (db, tasks, clock): (_, _, Arc<dyn Clock>) =
             (test.db.clone(), Tasks::default(), Arc::clone(clock) as _);
         let config = Config::builtin(std::path::Path::new("/nowhere"));
         let stores = Stores::new(NAME, Arc::clone(store) as Arc<dyn PartStore>);
         let quota = Quota::new(db.clone(), &config.limits);
-        let files =
-            Arc::new(FileService::new(db.clone(), stores.clone(), quota, Arc::clone(&clock), tasks.clone()));
-        let day = Duration::from_hours(24);
-        let rules = Rules {
-            durability: Durability::Finalize,
-            max_file_bytes: 1 << 30,
-            chunk_size_bytes: CHUNK as u64,
-            idle_ttl: day,
-            max_age: 7 * day,
-            finalize_wait: day,
-            checksum,
-            require_chunk_checksum: false,
-            announced_for,
-        };
+        let files = FileService::new(db.clone(), stores.clone(), quota, Arc::clone(&clock), tasks.clone());
+        let files = Arc::new(files.purging_after(purge_delay));
         let sessions = Sessions::new(db.clone(), Uuid::new_v4());
         let uploads = UploadService::new(
             sessions,
