@@ -19,7 +19,7 @@ suites=(
   uploads_events uploads_finalize uploads_finalize_slow uploads_hostile uploads_status
 )
 stacks=("$@")
-((${#stacks[@]})) || stacks=(pg-redis-local)
+((${#stacks[@]})) || stacks=(pg-redis-s3 pg-azure sqlite-redis-s3)
 
 binary=$(cargo test --locked --features sentry --test it --no-run --message-format=json 2>/dev/null \
   | sed -n 's/.*"executable":"\([^"]*\/it-[0-9a-f]*\)".*/\1/p' | tail -n 1)

@@ -51,7 +51,10 @@ const FILL_ROWS: u32 = 500;
 /// What a commit survives unless it asks for more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Synchronous {
-    /// The end of the process; the loss of power only if it is a [`Commit::Durable`] one.
+    /// As `Normal`, but PostgreSQL answers for receipts before it has written them: a crash of its server takes the last
+    /// of them.
+    Off,
+    /// The end of the process, PostgreSQL's too; the loss of power on SQLite only if it is a [`Commit::Durable`] one.
     Normal,
     /// The loss of power, always.
     Full,
@@ -82,7 +85,8 @@ impl DbOptions {
             lock_timeout: config.database.lock_timeout,
             durability: match config.file_upload.durability {
                 Durability::Chunk => Synchronous::Full,
-                Durability::None | Durability::Finalize => Synchronous::Normal,
+                Durability::Finalize => Synchronous::Normal,
+                Durability::None => Synchronous::Off,
             },
         }
     }

@@ -149,10 +149,13 @@ impl Inner {
 
     async fn attempt(&self, urgency: Urgency, job: &mut Job) -> Result<()> {
         // A server that crashes (one that is stopped does not) forgets up to 0.6 s of what it did not write to its log at
-        // once. A receipt that is lost is a chunk that is missing again, and sent again; nothing else may be lost.
-        let durable = job.commit == Commit::Durable
-            || self.durability == Synchronous::Full
-            || urgency == Urgency::Normal;
+        // once. What is done in the background is done again; a receipt is an answer that a client has.
+        let durable = match urgency {
+            _ if job.commit == Commit::Durable || self.durability == Synchronous::Full => true,
+            Urgency::Normal => true,
+            Urgency::Receipt => self.durability != Synchronous::Off,
+            Urgency::Background => false,
+        };
         // Both statements in one message.
         let begin = if durable {
             "BEGIN; SET LOCAL synchronous_commit = on"

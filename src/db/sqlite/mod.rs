@@ -54,7 +54,7 @@ impl SqliteDb {
             .create_if_missing(false)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(match options.durability {
-                Synchronous::Normal => SqliteSynchronous::Normal,
+                Synchronous::Off | Synchronous::Normal => SqliteSynchronous::Normal,
                 Synchronous::Full => SqliteSynchronous::Full,
             })
             .foreign_keys(true)

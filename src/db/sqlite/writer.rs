@@ -245,7 +245,7 @@ impl Server {
         if wanted != self.synchronous {
             // Cannot be changed inside of a transaction.
             self.execute(match wanted {
-                Synchronous::Normal => "PRAGMA synchronous = NORMAL",
+                Synchronous::Off | Synchronous::Normal => "PRAGMA synchronous = NORMAL",
                 Synchronous::Full => "PRAGMA synchronous = FULL",
             })
             .await?;

@@ -111,25 +111,27 @@ async fn a_statement_that_takes_too_long_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_commit_waits_for_the_disk_unless_it_can_be_repeated() {
+async fn a_commit_waits_for_the_disk_unless_it_can_be_repeated_or_nothing_was_promised() {
     let test = TestDb::postgres().await;
-    for (urgency, commit, expected) in [
-        (Urgency::Receipt, cifra::db::Commit::Normal, "off"),
-        (Urgency::Background, cifra::db::Commit::Normal, "off"),
-        (Urgency::Normal, cifra::db::Commit::Normal, "on"),
-        (Urgency::Receipt, cifra::db::Commit::Durable, "on"),
+    let mut careless = options();
+    careless.durability = cifra::db::Synchronous::Off;
+    let careless = Db::connect(&test.url, &careless, &test.tasks).await.unwrap();
+    for (db, urgency, commit, expected) in [
+        (&test.db, Urgency::Receipt, cifra::db::Commit::Normal, "on"),
+        (&test.db, Urgency::Background, cifra::db::Commit::Normal, "off"),
+        (&test.db, Urgency::Normal, cifra::db::Commit::Normal, "on"),
+        (&careless, Urgency::Receipt, cifra::db::Commit::Normal, "off"),
+        (&careless, Urgency::Receipt, cifra::db::Commit::Durable, "on"),
+        (&careless, Urgency::Normal, cifra::db::Commit::Normal, "on"),
     ] {
-        let setting: String = test
-            .db
-            .write_to_the_end(urgency, commit, |c| {
-                Box::pin(async move {
-                    let Conn::Postgres(c) = c else { panic!("not PostgreSQL") };
-                    Ok(sqlx::query_scalar("SHOW synchronous_commit").fetch_one(&mut **c).await?)
-                })
+        let setting = db.write_to_the_end(urgency, commit, |c| {
+            Box::pin(async move {
+                let Conn::Postgres(c) = c else { panic!("not PostgreSQL") };
+                let setting: String = sqlx::query_scalar("SHOW synchronous_commit").fetch_one(&mut **c).await?;
+                Ok(setting)
             })
-            .await
-            .unwrap();
-        assert_eq!(setting, expected, "{urgency:?} {commit:?}");
+        });
+        assert_eq!(setting.await.unwrap(), expected, "{urgency:?} {commit:?}");
     }
 }
 
