@@ -45,8 +45,12 @@ pub(super) async fn write(
         let context = format!("part {} of `{key}` has more than {} bytes", span.index, span.len);
         return Err(BlobError::new(BlobErrorKind::BodyTooLong, context));
     }
-    let started = std::time::Instant::now();
     let len = collected.len;
+    if len < span.len {
+        // The caller will not count it: it is not worth a request, and stores refuse an empty one.
+        return Ok(PartTag { etag: None, synced: true });
+    }
+    let started = std::time::Instant::now();
     let (path, index) = (store.path(key), span.index.get() as usize);
     let id = parts.as_str().to_owned();
     let put = store.inner.objects.put_part(&path, &id, index, collected.into_payload()).await;
