@@ -173,7 +173,8 @@ pub trait BlobStore: Send + Sync + fmt::Debug {
     async fn store_id(&self) -> BlobResult<Option<Uuid>>;
 
     /// Says which store it is, at its first use. The first writer wins: answers what the store is called from now on,
-    /// which is `id` only if nobody else was earlier.
+    /// which is `id` only if nobody else was earlier. Of two at the same moment the last one wins where the store knows
+    /// no conditional write (Garage): then the other one's next start is refused.
     async fn set_store_id(&self, id: Uuid) -> BlobResult<Uuid>;
 
     /// Whether no blob is in it.
@@ -200,7 +201,7 @@ pub trait PartStore: BlobStore {
     /// Stores one part. Reads `body` to its end; fails if it brings more than `span.len` bytes.
     ///
     /// The caller makes sure that nobody else writes this span, and counts the part only when this returned and
-    /// the bytes were what they should be. Fewer bytes are taken: the caller compares. When dropped in the
+    /// the bytes were what they should be. Fewer bytes are no error: the caller compares. When dropped in the
     /// middle, the span's bytes are anything. Whether the part is `synced` is decided by the store's durability.
     ///
     /// A write that was abandoned meanwhile may succeed all the same, to nowhere: only the journal knows.

@@ -127,7 +127,8 @@ async fn a_commit_waits_for_the_disk_unless_it_can_be_repeated_or_nothing_was_pr
         let setting = db.write_to_the_end(urgency, commit, |c| {
             Box::pin(async move {
                 let Conn::Postgres(c) = c else { panic!("not PostgreSQL") };
-                let setting: String = sqlx::query_scalar("SHOW synchronous_commit").fetch_one(&mut **c).await?;
+                let setting: String =
+                    sqlx::query_scalar("SHOW synchronous_commit").fetch_one(&mut **c).await?;
                 Ok(setting)
             })
         });

@@ -39,7 +39,7 @@ macro_rules! all_suites {
             too_long_a_body_is_refused
             a_broken_body_says_how
             a_dropped_write_leaves_the_others_whole
-            a_shorter_body_is_taken
+            a_shorter_body_is_read_and_may_be_sent_again
             staged_bytes_are_read_or_not_to_be_had
             uploads_do_not_meet
             the_smallest_parts_allowed_are_taken

@@ -215,10 +215,13 @@ pub(crate) async fn a_dropped_write_leaves_the_others_whole(store: &dyn PartStor
     upload.assert_complete().await;
 }
 
-pub(crate) async fn a_shorter_body_is_taken(store: &dyn PartStore) {
+pub(crate) async fn a_shorter_body_is_read_and_may_be_sent_again(store: &dyn PartStore) {
     let (key, content) = (key("tenant/shorter/1"), bytes(100_000, 12));
-    let parts = store.begin(&key, None).await.unwrap();
-    let span = Span { index: ChunkIndex::new(0), offset: 0, len: 1_000_000 };
+    let parts = store.begin(&key, Some(100_000)).await.unwrap();
+    let span = Span { index: ChunkIndex::new(0), offset: 0, len: 100_000 };
+    for len in [0, 1, 99_999] {
+        store.write(&key, &parts, span, body(&content.slice(..len), 1_000)).await.unwrap();
+    }
     let tag = store.write(&key, &parts, span, body(&content, 1_000)).await.unwrap();
     store.complete(&key, &parts, 100_000, &[tag]).await.unwrap();
     assert!(read(store.get(&key, None).await.unwrap().unwrap().bytes).await.unwrap() == content);
