@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::harness::api::{Api, CHUNK, chunk};
 use crate::harness::process::Server;
+use crate::store_faults::kills;
 use crate::suites::bytes;
 use crate::{crash_creation, idempotency};
 
@@ -61,8 +62,8 @@ const SIZE: usize = 3 * CHUNK + 1_000;
 fn every_fail_point_is_in_the_table() {
     let mut named = BTreeSet::new();
     collect(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut named);
-    let points =
-        POINTS.iter().map(|(point, _)| *point).chain(crash_creation::points()).chain(idempotency::POINTS);
+    let points = POINTS.iter().map(|(point, _)| *point).chain(crash_creation::points());
+    let points = points.chain(idempotency::POINTS).chain(kills::OF_OBJECT_STORES.iter().copied());
     let tested: BTreeSet<String> = points.clone().map(str::to_owned).collect();
     assert_eq!(named, tested);
     assert_eq!(tested.len(), points.count(), "a point is there twice");

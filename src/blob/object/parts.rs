@@ -11,6 +11,7 @@ use crate::base::{ByteStream, ChunkIndex};
 use crate::blob::{
     BlobError, BlobErrorKind, BlobKey, BlobMeta, BlobResult, BlobStore, PartTag, PartsId, Span,
 };
+use crate::telemetry::failpoint;
 use crate::telemetry::metrics::{ChunkStage, chunk_stage};
 
 /// The name of an upload without bytes: there is nothing to be put together.
@@ -96,7 +97,9 @@ pub(super) async fn put_together(
     ids: Vec<PartId>,
 ) -> BlobResult<BlobMeta> {
     let id = parts.as_str().to_owned();
+    failpoint::hit("blob.object.before_complete");
     let completed = store.inner.objects.complete_multipart(&store.path(key), &id, ids).await;
+    failpoint::hit("blob.object.after_complete");
     let failed = match completed {
         Ok(_) => None,
         Err(error) if trouble::is_unknown_upload(&error) => Some(gone(key).caused_by(error)),
@@ -149,7 +152,9 @@ fn unquoted(etag: &str) -> &str {
 
 pub(super) async fn abandon(store: &ObjectStore, key: &BlobKey, parts: &PartsId) -> BlobResult<()> {
     // First what could still become a blob, then the blob.
+    failpoint::hit("blob.object.before_abort");
     abort(store, key, parts).await?;
+    failpoint::hit("blob.object.after_abort");
     store.delete(key).await
 }
 

@@ -61,14 +61,20 @@ impl Folder {
         keys.filter_map(|key| key.strip_prefix(&self.within(""))).map(str::to_owned).collect()
     }
 
-    /// Aborts every unfinished upload, as a rule of the bucket does with old ones.
-    pub(crate) async fn abort_all(&self) {
+    /// Aborts unfinished uploads with such keys, as a rule of the bucket does with old ones; how many these were.
+    pub(crate) async fn abort(&self, such: impl Fn(&str) -> bool) -> usize {
+        let mut count = 0;
         let found = self.ask(&[("prefix", &self.within("")), ("uploads", "")]).await;
         for upload in elements(&found, "Upload") {
             let [key, id] = ["Key", "UploadId"].map(|name| elements(upload, name).next().unwrap());
+            if !such(key.strip_prefix(&self.within("")).unwrap()) {
+                continue;
+            }
+            count += 1;
             let url = format!("{}/{BUCKET}/{key}?uploadId={id}", self.endpoint);
             assert_eq!(send(reqwest::Method::DELETE, &url).await.0, 204);
         }
+        count
     }
 
     fn within(&self, name: &str) -> String {

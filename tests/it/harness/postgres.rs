@@ -102,6 +102,11 @@ impl PostgresServer {
         children.collect::<Vec<_>>().into_iter().for_each(send);
     }
 
+    /// Ends the server in order: what is committed stays, also what was committed without waiting for the disk.
+    pub(crate) fn shut_down(&self) {
+        run(self.command("pg_ctl").arg("-D").arg(self.folder.join("data")).args(["stop", "-m", "fast"]));
+    }
+
     /// Starts it, also again after [`PostgresServer::stop`].
     pub(crate) fn resume(&self) {
         let options = format!(

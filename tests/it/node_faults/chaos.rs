@@ -38,7 +38,7 @@ async fn chaos(time: Duration, clients: u64) {
     let crowd = Crowd::start(&world.apis(), clients, seed);
     let end = Instant::now() + time;
     let Cluster { nodes, redis, store, postgres, .. } = &mut world;
-    tokio::join!(
+    let (nodes_met, others_met) = tokio::join!(
         trouble_nodes(nodes, Luck(seed | 1), end),
         trouble_surroundings(
             redis.as_ref().unwrap(),
@@ -49,11 +49,17 @@ async fn chaos(time: Duration, clients: u64) {
         ),
     );
     let files = crowd.files().await;
-    eprintln!("{} files", files.len());
+    eprintln!(
+        "{} files; {nodes_met} times a node was in trouble, {others_met} times what they share",
+        files.len()
+    );
+    assert!(nodes_met > 3 && others_met > 3, "there was hardly any trouble");
+    assert!(files.len() as u64 >= 2 * clients, "hardly anything was sent");
     assert_eq!(
         world.rows.count("SELECT COUNT(*) FROM cifra_files").await,
         i64::try_from(files.len()).unwrap()
     );
+    world.drops_unknown_uploads().await;
     world.ends_empty(&files).await;
 }
 
@@ -75,8 +81,10 @@ impl Luck {
 }
 
 /// One node after the other meets with something; the others go on.
-async fn trouble_nodes(nodes: &mut [Server], mut luck: Luck, end: Instant) {
+async fn trouble_nodes(nodes: &mut [Server], mut luck: Luck, end: Instant) -> u32 {
+    let mut times = 0;
     while Instant::now() < end {
+        times += 1;
         luck.wait(Duration::from_millis(1_500)).await;
         let count = nodes.len() as u64;
         let node = &mut nodes[usize::try_from(luck.below(count)).unwrap()];
@@ -98,6 +106,7 @@ async fn trouble_nodes(nodes: &mut [Server], mut luck: Luck, end: Instant) {
         luck.wait(Duration::from_millis(500)).await;
         revive(node).await;
     }
+    times
 }
 
 /// Starts it until it stays, as whoever watches over processes does: while the database is away it cannot start.
@@ -119,13 +128,14 @@ async fn trouble_surroundings(
     store: &FaultyS3,
     mut luck: Luck,
     end: Instant,
-) {
-    let most = Duration::from_millis(1_500);
+) -> u32 {
+    let (most, mut times) = (Duration::from_millis(1_500), 0);
     while Instant::now() < end {
+        times += 1;
         luck.wait(most).await;
         match luck.below(8) {
             0 => {
-                tokio::task::block_in_place(|| postgres.stop());
+                tokio::task::block_in_place(|| postgres.shut_down());
                 luck.wait(most).await;
                 tokio::task::block_in_place(|| postgres.resume());
             }
@@ -156,4 +166,5 @@ async fn trouble_surroundings(
         }
     }
     store.heal();
+    times
 }

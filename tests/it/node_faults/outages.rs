@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::clients::Crowd;
+use super::{half, taken};
+use crate::harness::api::chunk;
 use crate::harness::cluster::Cluster;
 use crate::harness::process::until;
 use crate::harness::s3_faults::{Fault, SLOW_DOWN};
@@ -46,13 +48,51 @@ async fn a_database_that_is_started_again_is_waited_for() {
     let postgres = world.postgres.as_ref().unwrap();
     for _ in 0..3 {
         tokio::time::sleep(Duration::from_millis(800)).await; // uploads go on
-        tokio::task::block_in_place(|| postgres.stop());
+        tokio::task::block_in_place(|| postgres.shut_down());
         tokio::time::sleep(Duration::from_millis(800)).await; // and are told to come back
         tokio::task::block_in_place(|| postgres.resume());
     }
     tokio::time::sleep(Duration::from_millis(500)).await; // one more round for all
     let files = crowd.files().await;
+    world.drops_unknown_uploads().await;
     world.ends_empty(&files).await;
+}
+
+/// Receipts don't wait for the database's disk (`file_upload.durability`): when it crashes, the newest are gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_crashes_makes_clients_send_at_most_the_newest_chunks_again() {
+    let world = Cluster::start_with_postgres(2).await;
+    let postgres = world.postgres.as_ref().unwrap();
+    let (id, content) = half(&world, 1).await;
+    // The database writes down what it has within 0.6 s.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for index in [1, 3] {
+        taken(world.api(index % 2).put(&id, index, chunk(&content, index)).await);
+    }
+    tokio::task::block_in_place(|| postgres.stop());
+    tokio::task::block_in_place(|| postgres.resume());
+    for node in 0..2 {
+        until("the node has its database again", async || {
+            (world.api(node).get("/readyz").await.unwrap().status == 200).then_some(())
+        })
+        .await;
+    }
+    let missing = world.api(0).missing(&id).await;
+    assert!(missing.iter().all(|index| [1, 3].contains(index)), "{missing:?}");
+    world.api(1).fill(&id, &content).await;
+    world.api(0).finish(&id, &content).await;
+    // A file that was told to be there survives the next moment's crash.
+    tokio::task::block_in_place(|| postgres.stop());
+    tokio::task::block_in_place(|| postgres.resume());
+    for node in 0..2 {
+        until("the file is there", async || {
+            let answer = world.api(node).get(&format!("/api/files/{id}")).await.unwrap();
+            assert_ne!(answer.status, 404, "{answer:?}");
+            (answer.status == 200).then_some(())
+        })
+        .await;
+    }
+    world.ends_empty(&[(id, content)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 
 mod creation;
 mod ends;
+pub(crate) mod kills;
 mod parts;
 mod reads;
 
