@@ -6,6 +6,7 @@ mod deletions;
 mod ends;
 mod hashes;
 mod killed;
+mod left_behind;
 mod nodes;
 mod wayward;
 mod writers;
