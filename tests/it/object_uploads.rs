@@ -8,5 +8,6 @@ mod hashes;
 mod killed;
 mod left_behind;
 mod nodes;
+mod services;
 mod wayward;
 mod writers;
