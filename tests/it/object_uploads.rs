@@ -8,6 +8,7 @@ mod hashes;
 mod killed;
 mod left_behind;
 mod nodes;
+mod read_back;
 mod room;
 mod services;
 mod wayward;

@@ -24,7 +24,7 @@ use crate::db::checkpoints::Checkpoint;
 use crate::db::parts::{Receipt, Withdrawn};
 use crate::db::uploads::Upload;
 use crate::session::Sessions;
-use crate::telemetry::Tasks;
+use crate::telemetry::{Tasks, failpoint};
 
 /// How far a crash can throw the front back.
 const CHECKPOINT_BYTES: u64 = 64 << 20;
@@ -278,6 +278,9 @@ impl Fronts {
                 return Ok(true); // somebody else moved it: look again from there
             }
             offset = end;
+            if source == Source::Whole {
+                failpoint::hit("finish.read_back");
+            }
             if source != Source::Staged(None) {
                 self.sessions.signals().moved(upload.id, offset);
             }

@@ -11,16 +11,22 @@ const SIZE: usize = 3 * CHUNK + 1_000;
 
 /// A server whose bytes are in a folder of a bucket.
 async fn on_s3() -> Server {
-    let s3 = garage::server();
-    let (endpoint, prefix) = (s3.endpoint(), s3.new_prefix());
-    let key = |name: &str| format!("file_upload.storage.s3.{name}");
     let mut server = Server::new();
+    keep_in(&mut server, &garage::server().new_prefix());
+    server.begin(None).await;
+    server
+}
+
+/// Its bytes are in the folder `prefix` of the bucket from the next start on.
+pub(super) fn keep_in(server: &mut Server, prefix: &str) {
+    let endpoint = garage::server().endpoint();
+    let key = |name: &str| format!("file_upload.storage.s3.{name}");
     server.set("file_upload.storage.backend", "s3");
     for (name, value) in [
         ("bucket", garage::BUCKET),
         ("region", garage::REGION),
         ("endpoint", &endpoint),
-        ("prefix", &prefix),
+        ("prefix", prefix),
         ("access_key_id", garage::KEY),
         ("secret_access_key", garage::SECRET),
         ("allow_http", "true"),
@@ -28,8 +34,6 @@ async fn on_s3() -> Server {
     ] {
         server.set(&key(name), value);
     }
-    server.begin(None).await;
-    server
 }
 
 /// Out of order, so that nothing is hashed on its way.

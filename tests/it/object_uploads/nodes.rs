@@ -61,6 +61,7 @@ pub(super) struct Setup {
 pub(super) struct Sent {
     pub(super) id: UploadId,
     pub(super) bytes: Vec<u8>,
+    chunk_size: usize,
 }
 
 pub(super) fn who() -> Principal {
@@ -172,7 +173,15 @@ impl Node {
         count: usize,
         declared: impl FnOnce(&[u8]) -> Option<Checksum>,
     ) -> Sent {
-        let bytes = suites::bytes(CHUNK * count - CHUNK / 3, 7).to_vec();
+        self.begin_of(suites::bytes(CHUNK * count - CHUNK / 3, 7).to_vec(), declared).await
+    }
+
+    /// The same, of these bytes.
+    pub(super) async fn begin_of(
+        &self,
+        bytes: Vec<u8>,
+        declared: impl FnOnce(&[u8]) -> Option<Checksum>,
+    ) -> Sent {
         let new = NewUpload {
             filename: "a.bin".to_owned(),
             total_size: bytes.len() as u64,
@@ -182,7 +191,8 @@ impl Node {
             metadata: Metadata::default(),
         };
         let status = self.uploads.create(&who(), new, |_| None).await.unwrap();
-        Sent { id: status.upload.id, bytes }
+        let chunk_size = usize::try_from(status.upload.chunk_size).unwrap();
+        Sent { id: status.upload.id, bytes, chunk_size }
     }
 
     /// Sends chunk `index` as it should be.
@@ -245,7 +255,8 @@ impl Node {
 impl Sent {
     /// The bytes of chunk `index`.
     pub(super) fn chunk(&self, index: usize) -> &[u8] {
-        &self.bytes[index * CHUNK..self.bytes.len().min((index + 1) * CHUNK)]
+        let start = index * self.chunk_size;
+        &self.bytes[start..self.bytes.len().min(start + self.chunk_size)]
     }
 }
 

@@ -34,6 +34,8 @@ pub(crate) enum Fault {
     HeldWrite,
     /// The next read of a whole blob's part breaks off.
     BreaksOff,
+    /// The next read that begins here breaks off.
+    BreaksOffAt(u64),
 }
 
 /// The store. All its clones are one.
@@ -129,7 +131,9 @@ impl BlobStore for Wayward {
     async fn get(&self, key: &BlobKey, range: Option<ByteRange>) -> BlobResult<Option<Blob>> {
         let blob = self.inner.get(key, range).await?;
         self.read.fetch_add(range.map_or(0, |range| range.end() - range.start()), Ordering::Relaxed);
-        let breaks_off = self.takes(|fault| *fault == Fault::BreaksOff).is_some();
+        let start = range.map_or(0, |range| range.start());
+        let breaks_off =
+            self.takes(|fault| [Fault::BreaksOff, Fault::BreaksOffAt(start)].contains(fault)).is_some();
         if !breaks_off {
             return Ok(blob);
         }

@@ -13,6 +13,7 @@ pub(crate) const OF_OBJECT_STORES: &[&str] = &[
     "blob.object.after_complete",
     "blob.object.before_abort",
     "blob.object.after_abort",
+    "finish.read_back", // in `object_uploads::read_back`
 ];
 
 #[tokio::test(flavor = "multi_thread")]
