@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
 use super::{Status, UploadService};
@@ -123,6 +123,22 @@ impl UploadService {
             status.progress = Some(self.finish_progress(&status.upload).await?);
         }
         Ok(Finalized::Working(Box::new(status)))
+    }
+
+    /// Goes on with an end that broke off, in a task of its own that has `slot` for as long as it works. Waits for it no
+    /// longer than a client would.
+    pub(super) async fn go_on(self: &Arc<Self>, upload: &Upload, slot: OwnedSemaphorePermit) -> Result<()> {
+        let (service, upload) = (Arc::clone(self), upload.clone());
+        let working = self.tasks.spawn("go on with an end", async move {
+            let who = Principal::service(upload.tenant);
+            let finished = service.finish_in_turn(&who, upload.id, upload.finish_checksum).await;
+            drop(slot);
+            finished.map(drop)
+        });
+        match tokio::time::timeout(self.rules.finalize_wait, working).await {
+            Ok(joined) => joined.map_err(|error| Error::internal("finalizing broke off", error))?,
+            Err(_) => Ok(()),
+        }
     }
 
     /// Where another node is at work on it, waits until that has come to an end, and says what came of it.

@@ -6,6 +6,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use super::UploadService;
 use crate::auth::AuthService;
 use crate::base::{Code, Principal, Result, Timestamp};
@@ -15,6 +17,8 @@ use crate::telemetry::{failpoint, metrics};
 
 /// At most this many uploads are ended in one round.
 const ENDS_PER_ROUND: u32 = 200;
+/// At most this many ends that broke off are gone on with at once, over all rounds: each may read a whole file back.
+const ENDS_AT_ONCE: usize = 2;
 /// At most this many rows are dropped in one transaction, so that no receipt waits for long.
 const ROWS_AT_ONCE: u32 = 2_000;
 /// Aborted and expired uploads are remembered this long, so that their clients learn what happened.
@@ -34,6 +38,8 @@ pub struct Sweeper {
     uploads: Arc<UploadService>,
     idempotency: Idempotency,
     auth: Arc<AuthService>,
+    /// One for each end that may be gone on with.
+    slots: Arc<Semaphore>,
     watch: Mutex<Watch>,
 }
 
@@ -47,7 +53,8 @@ struct Watch {
 impl Sweeper {
     /// A sweeper of everything that `uploads` stores, of answers that are kept, and of what `auth` noted long ago.
     pub fn new(uploads: Arc<UploadService>, idempotency: Idempotency, auth: Arc<AuthService>) -> Self {
-        Self { uploads, idempotency, auth, watch: Mutex::default() }
+        let slots = Arc::new(Semaphore::new(ENDS_AT_ONCE));
+        Self { uploads, idempotency, auth, slots, watch: Mutex::default() }
     }
 
     /// One round: finishes what was left half-finished, expires what is over, removes what both left behind.
@@ -83,9 +90,9 @@ impl Sweeper {
         let uploads = &self.uploads;
         let mut patience = Patience::default();
         for upload in uploads.sessions.abandoned(store, now, ENDS_PER_ROUND).await? {
-            let who = Principal::service(upload.tenant.clone());
-            let finished = uploads.finalize(&who, upload.id, upload.finish_checksum).await;
-            if patience.is_over(&upload, "finish", finished.map(drop)) {
+            // What finds no slot waits for a later round, or another node.
+            let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else { break };
+            if patience.is_over(&upload, "finish", uploads.go_on(&upload, slot).await) {
                 break;
             }
         }

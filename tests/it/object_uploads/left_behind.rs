@@ -1,4 +1,4 @@
-//! Ends that a node left in the middle.
+//! Ends that a node left in the middle, and how the sweepers go on with them.
 
 use std::time::Duration;
 
@@ -11,7 +11,9 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::nodes::{Pair, Sent, Setup, refusal};
-use crate::harness::databases::both_engines;
+use super::wayward::Fault;
+use crate::harness::databases::{TestDb, both_engines};
+use crate::harness::process::until;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -53,4 +55,35 @@ async fn an_end_that_was_left_with_receipts_withdrawn_asks_for_those_chunks_and_
             assert_eq!(pair.b.read(&file).await, sent.bytes);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_ends_that_broke_off_a_sweeper_goes_on_with_two_at_once() {
+    const COMPLETED: &str = "SELECT COUNT(*) FROM cifra_uploads WHERE state = 'completed'";
+    let mut setup = Setup::default();
+    setup.rules.finalize_wait = Duration::from_millis(300);
+    let pair = Pair::set_up(TestDb::sqlite().await, setup).await;
+    for _ in 0..5 {
+        let sent = pair.a.begin(2).await;
+        pair.a.put_all(&sent, 0..2).await;
+        pair.store.next(Fault::LostAnswer);
+        assert_eq!(refusal(pair.a.finalize(&sent, None).await).0, "unavailable");
+    }
+    for _ in 0..5 {
+        pair.store.next(Fault::Held);
+    }
+    // Two are held for longer than anybody waits: the others are left alone, round after round.
+    pair.b.sweep().await;
+    pair.b.sweep().await;
+    until("two are held", async || (pair.store.holding() == 2).then_some(())).await;
+    pair.b.sweep().await;
+    assert_eq!((pair.store.holding(), pair.count(COMPLETED).await), (2, 0));
+    for _ in 0..5 {
+        pair.store.let_go();
+    }
+    until("all are files", async || {
+        pair.b.sweep().await;
+        (pair.count(COMPLETED).await == 5).then_some(())
+    })
+    .await;
 }

@@ -75,6 +75,11 @@ impl Wayward {
         self.reached.acquire().await.unwrap().forget();
     }
 
+    /// How many are held that nobody has waited for.
+    pub(crate) fn holding(&self) -> usize {
+        self.reached.available_permits()
+    }
+
     /// Lets what is held go on.
     pub(crate) fn let_go(&self) {
         self.let_go.add_permits(1);
