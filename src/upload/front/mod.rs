@@ -278,11 +278,9 @@ impl Fronts {
                 return Ok(true); // somebody else moved it: look again from there
             }
             offset = end;
-            if source == Source::Whole {
-                failpoint::hit("finish.read_back");
-            }
             if source != Source::Staged(None) {
                 self.sessions.signals().moved(upload.id, offset);
+                failpoint::hit("finish.read_back");
             }
         }
         if source != Source::Staged(None) && offset == begun_at && offset < upload.total_size {

@@ -7,13 +7,13 @@ use crate::suites::bytes;
 
 use super::{begun, taken};
 
-/// Steps that only object stores have.
+/// Steps that object stores have; the last one is in `object_uploads::read_back`.
 pub(crate) const OF_OBJECT_STORES: &[&str] = &[
     "blob.object.before_complete",
     "blob.object.after_complete",
     "blob.object.before_abort",
     "blob.object.after_abort",
-    "finish.read_back", // in `object_uploads::read_back`
+    "finish.read_back",
 ];
 
 #[tokio::test(flavor = "multi_thread")]
