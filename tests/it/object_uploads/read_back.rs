@@ -105,14 +105,16 @@ async fn a_read_back_is_told_outlives_its_process_and_ends_with_the_right_digest
     gate.open();
     let sealed = events.until(|event| event.data["state"] != "finalizing").await;
     assert_eq!(sealed.data["state"], "sealed", "{sealed:?}");
-    let refused = server.api.finalize_as(&id, &wrong).await.unwrap();
-    assert_eq!(refused.problem(), (422, "checksum-mismatch"), "{refused:?}");
-
     gate.close(); // nothing is read once more
-    let done = until("it is a file", async || {
-        let done = server.api.finalize_as(&id, &right).await.unwrap();
-        (done.status != 202).then_some(done)
-    });
-    assert_eq!(done.await.json["checksum"], right);
+    let settled = async |checksum: &str| {
+        until("finalize has ended", async || {
+            let answer = server.api.finalize_as(&id, checksum).await.unwrap();
+            (answer.status != 202).then_some(answer)
+        })
+        .await
+    };
+    let refused = settled(&wrong).await;
+    assert_eq!(refused.problem(), (422, "checksum-mismatch"), "{refused:?}");
+    assert_eq!(settled(&right).await.json["checksum"], right);
     assert_eq!(events.last("completed").await["checksum"], right);
 }
