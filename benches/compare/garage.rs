@@ -82,6 +82,8 @@ impl Garage {
             .stderr(log)
             .process_group(0)
             .spawn()?;
+        // The client of the store wants a provider of TLS, though nothing here speaks it.
+        drop(rustls::crypto::ring::default_provider().install_default());
         let throttle = bytes_per_second.map(|rate| Throttle::before(api, rate)).transpose()?;
         let endpoint = throttle.as_ref().map_or(api, |throttle| throttle.address);
         let store = AmazonS3Builder::new()
