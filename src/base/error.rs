@@ -91,9 +91,15 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.0.code.as_str(), self.0.detail)?;
+        let mut told = self.0.detail.to_string();
         let mut source = std::error::Error::source(self);
         while let Some(cause) = source {
-            write!(f, ": {cause}")?;
+            let text = cause.to_string();
+            // Some libraries' errors tell their causes themselves.
+            if !told.contains(&text) {
+                write!(f, ": {text}")?;
+                told = text;
+            }
             source = cause.source();
         }
         Ok(())
@@ -225,4 +231,32 @@ codes! {
     Unavailable "unavailable" Unavailable "A part of the service is away";
     Overloaded "overloaded" Unavailable "The service is busy";
     StorageFull "storage-full" StorageFull "There is no room left";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An error that tells its cause, as some libraries' do.
+    #[derive(Debug)]
+    struct Telling(std::io::Error);
+
+    impl fmt::Display for Telling {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "reading failed: {}", self.0)
+        }
+    }
+
+    impl std::error::Error for Telling {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn every_cause_is_told_once() {
+        let cause = Telling(std::io::Error::other("the cable is cut"));
+        let error = Error::unavailable("the store is away", cause);
+        assert_eq!(error.to_string(), "unavailable: the store is away: reading failed: the cable is cut");
+    }
 }
