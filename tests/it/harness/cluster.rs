@@ -45,10 +45,10 @@ impl Cluster {
     }
 
     /// So many nodes on a PostgreSQL server of their own.
-    pub(crate) async fn start_with_postgres(count: usize) -> Self {
+    pub(crate) async fn start_with_postgres(count: usize, settings: &[(&str, &str)]) -> Self {
         let postgres = PostgresServer::start();
         let database = postgres.new_service_database().await;
-        Self::sharing(count, database, Some(postgres), &[]).await
+        Self::sharing(count, database, Some(postgres), settings).await
     }
 
     /// One node on SQLite, without Redis: for what happens between it and the store.

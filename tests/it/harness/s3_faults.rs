@@ -28,7 +28,7 @@ pub(crate) enum Fault {
     Answered(u16, &'static str),
     /// The connection ends before anything is passed on.
     CutBefore,
-    /// The connection ends after so many bytes of its body.
+    /// The connection ends after so many bytes of its body; before anything is passed on where it has none.
     CutInBody(usize),
     /// It reaches the store; the answer is lost.
     CutAfter,
@@ -180,6 +180,7 @@ async fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
     let mut body = Body { first, left: head.content_length() };
     match shared.next(head.call()) {
         Some(Fault::CutBefore) => Ok(()),
+        Some(Fault::CutInBody(_)) if head.content_length() == 0 => Ok(()),
         Some(Fault::Silent) => std::future::pending().await,
         Some(Fault::Refused(status, code)) => {
             body.read(&mut client).await?;

@@ -43,7 +43,7 @@ async fn a_redis_that_goes_away_and_comes_back_empty_is_missed_by_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_started_again_is_waited_for() {
-    let world = Cluster::start_with_postgres(2).await;
+    let world = Cluster::start_with_postgres(2, &[]).await;
     let crowd = Crowd::start(&world.apis(), 3, 2);
     let postgres = world.postgres.as_ref().unwrap();
     for _ in 0..3 {
@@ -60,7 +60,7 @@ async fn a_database_that_is_started_again_is_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_crashes_has_every_receipt_and_every_file_that_was_told() {
-    let world = Cluster::start_with_postgres(2).await;
+    let world = Cluster::start_with_postgres(2, &[]).await;
     let postgres = world.postgres.as_ref().unwrap();
     let (id, content) = half(&world, 1).await;
     for index in [1, 3] {

@@ -141,3 +141,28 @@ async fn two_sweepers_end_each_upload_once() {
     world.api(0).finish(&kept, &content).await;
     world.ends_empty(&[(kept, content)]).await;
 }
+
+/// Without Redis nobody knows who else writes a chunk: the journal takes one receipt, and the end finds whose part the
+/// store has.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_who_send_one_chunk_without_redis_make_no_wrong_file() {
+    let world = Cluster::start_with(2, &[("sessions.backend", "database")]).await;
+    let (id, content) = half(&world, 1).await;
+    let other = bytes(SIZE, 55);
+    world.store.plan(Call::UploadPart, &[Fault::Held]);
+    let slow = begin_put(world.api(0), &id, 1, &other);
+    world.store.holds(1).await;
+    world.api(1).fill(&id, &content).await;
+    // The other one's part comes to the store behind the one that counts.
+    world.store.release();
+    let refused = slow.await.unwrap().unwrap();
+    assert_eq!(refused.status, 409, "{refused:?}");
+    let damaged = world.api(1).finalize(&id).await.unwrap();
+    assert_eq!(damaged.problem(), (409, "upload-incomplete"), "{damaged:?}");
+    assert_eq!(world.api(0).missing(&id).await, [1]);
+    world.api(0).fill(&id, &content).await;
+    let (one, two) = tokio::join!(world.api(0).finalize(&id), world.api(1).finalize(&id));
+    assert_eq!(one.unwrap().json, two.unwrap().json);
+    world.api(1).finish(&id, &content).await;
+    world.ends_empty(&[(id, content)]).await;
+}
