@@ -62,6 +62,7 @@ mod shared_database;
 mod slow_clients;
 mod soak;
 mod soak_connections;
+mod soak_nodes;
 mod statements;
 mod store_faults;
 mod stores;

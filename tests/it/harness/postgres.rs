@@ -107,10 +107,22 @@ impl PostgresServer {
         run(self.command("pg_ctl").arg("-D").arg(self.folder.join("data")).args(["stop", "-m", "fast"]));
     }
 
+    /// Starts one more server, which waits for the disk as in earnest: for measurements.
+    pub(crate) fn start_flushing() -> Self {
+        let server = Self::start();
+        server.shut_down();
+        server.serve("on");
+        server
+    }
+
     /// Starts it, also again after [`PostgresServer::stop`].
     pub(crate) fn resume(&self) {
+        self.serve("off");
+    }
+
+    fn serve(&self, flush: &str) {
         let options = format!(
-            "-c listen_addresses='' -c unix_socket_directories={} -c fsync=off -c full_page_writes=off \
+            "-c listen_addresses='' -c unix_socket_directories={} -c fsync={flush} -c full_page_writes={flush} \
              -c max_connections=200 -c log_min_messages=warning",
             self.folder.display()
         );
