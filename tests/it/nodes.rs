@@ -252,7 +252,11 @@ async fn nodes_without_redis_look_for_what_others_did() {
     b.send(id, 1).await.unwrap();
     body.send(content(1)).unwrap();
     drop(body);
-    assert_eq!(code(in_time(sending).await.unwrap()), Code::ChunkBusy);
+    match in_time(sending).await.unwrap() {
+        Err(error) => assert_eq!(error.code(), Code::ChunkBusy),
+        // It was so slow to begin that it found the receipt, and compared its bytes.
+        Ok(receipt) => assert_eq!(receipt.received_chunks, 2),
+    }
     a.finalize_and_compare(id, 2).await;
     told(&mut events, |event| matches!(event, UploadEvent::Completed(_))).await;
     cluster.stop().await;

@@ -21,7 +21,13 @@ async fn a_chunk_of_a_node_that_stood_still_too_long_is_refused() {
         let sending = begin_put(world.api(0), &id, 1, &late);
         world.nodes[0].stands_still().await;
         world.lapse_claims_on_chunks();
-        taken(world.api(1).put(&id, 1, chunk(&content, 1)).await);
+        // A node that stands still in a transaction keeps its locks until the database ends it, after 10 s.
+        until("the other node takes the chunk", async || {
+            let put = world.api(1).put(&id, 1, chunk(&content, 1)).await.unwrap();
+            assert!(matches!(put.status, 200 | 503), "{put:?}");
+            (put.status == 200).then_some(())
+        })
+        .await;
         world.nodes[0].unpause();
         let refused = sending.await.unwrap().unwrap();
         assert_eq!(refused.status, 409, "{point}: {refused:?}");
