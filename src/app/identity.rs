@@ -50,7 +50,7 @@ pub(super) async fn is_known(db: &Db, opened: &Opened) -> Result<bool> {
             Some(other) => Err(of_another_name(opened, other)),
             None => Err(of_another_database(opened, found)),
         },
-        (Some(_), None) if is_referenced(db, &opened.name).await? => Err(lost(opened)),
+        (Some(mine), None) if is_referenced(db, &opened.name).await? => Err(lost(opened, mine.store_id)),
         // First use; or the first use broke off, and nothing had been stored yet.
         (_, None) if opened.is_unused().await? => Ok(false),
         (_, None) => Err(foreign(opened)),
@@ -83,10 +83,11 @@ fn of_another_database(Opened { name, place, section, .. }: &Opened, found: Uuid
     ))
 }
 
-fn lost(Opened { name, place, section, .. }: &Opened) -> Error {
+fn lost(Opened { name, place, section, .. }: &Opened, id: Uuid) -> Error {
     broken(format!(
         "{place} of store `{name}` has no store_id, but the database knows files in it; \
-         is a volume not mounted? is it another place than before? name the right one in {section}"
+         is a volume not mounted? is it another place than before? name the right one in {section}; \
+         if it is the right one, write {id} into its store_id again"
     ))
 }
 

@@ -113,7 +113,10 @@ pub async fn examine_stores(config: &Config) -> Vec<Finding> {
         let options = ObjectOptions { budget: budget.clone(), tasks: tasks.clone() };
         match ObjectStore::open(storage, options) {
             Ok(None) => {}
-            Ok(Some(store)) => findings.extend(doctor::examine_store(storage.name.as_str(), &store).await),
+            Ok(Some(store)) => {
+                let (name, age) = (storage.name.as_str(), config.session_max_age);
+                findings.extend(doctor::examine_store(name, &store, age).await);
+            }
             Err(error) => {
                 let detail = format!("store `{}` cannot be opened: {error}", storage.name.as_str());
                 findings.push(Finding::fail("store.rights", detail, format!("correct {section}")));

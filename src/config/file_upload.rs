@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::fault::Problem;
 use super::reader::Reader;
 use super::size::{ByteSize, MinFree};
-use super::storage::Storage;
+use super::storage::{Backend, Storage};
 use super::value::Choice;
 
 /// Section `file_upload`.
@@ -137,6 +137,12 @@ impl FileUpload {
             &["file_upload.parts_in_flight"],
             self.parts_in_flight.bytes() >= PARTS_IN_FLIGHT_MIN,
             "at least 20MiB",
+        );
+        from.check(
+            &["file_upload.storage.s3.min_part_size", "file_upload.parts_in_flight"],
+            self.storage.backend != Backend::S3
+                || self.storage.s3.min_part_size.bytes() <= self.parts_in_flight.bytes() / 4,
+            "min_part_size at most a quarter of parts_in_flight",
         );
         from.check(&["file_upload.session_idle_ttl"], !self.session_idle_ttl.is_zero(), "more than zero");
         from.check(

@@ -4,11 +4,13 @@
 //! The rule: once the store was told to put the bytes together, nothing leads back to chunks, except the store's own
 //! word that it has not done so because some of them differ. Called by `finish`, and by `chunk` for bytes that are lost.
 
+use std::time::Duration;
+
 use super::plan;
 use super::suspects::Settled;
 use super::{UploadService, not_found};
 use crate::base::error::Class;
-use crate::base::{Code, Error, Result};
+use crate::base::{ChunkIndex, Code, Error, Result};
 use crate::blob::{BlobErrorKind, PartStore, PartTag};
 use crate::db::parts::Withdrawn;
 use crate::db::uploads::{Released, Upload, UploadState};
@@ -16,6 +18,18 @@ use crate::telemetry::metrics;
 
 /// How many receipts are looked at in one go.
 const RECEIPTS_AT_ONCE: u32 = 1_000;
+
+/// A store that refuses parts which it says it has is asked once more after this long.
+const REFUSED_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// What to think of a store that refuses parts and finds nothing wrong with any of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    /// It may be a moment's fault.
+    Ask,
+    /// It means it.
+    Believe,
+}
 
 /// Why an end failed, and so where it leaves the upload.
 #[derive(Debug)]
@@ -81,42 +95,50 @@ impl UploadService {
                 return Err(Setback::Passing(taken_over(upload)));
             }
         }
-        let done = store.complete(&upload.key, &upload.parts, upload.total_size, tags).await;
-        match done.map_err(|error| (error.kind(), error)) {
-            Ok(_) => Ok(()),
-            Err((BlobErrorKind::Incomplete, _)) => {
-                Err(self.ask_again(store.as_ref(), upload, fence, tags).await)
+        let mut doubt = Doubt::Ask;
+        loop {
+            let done = store.complete(&upload.key, &upload.parts, upload.total_size, tags).await;
+            match done.map_err(|error| (error.kind(), error)) {
+                Ok(_) => return Ok(()),
+                Err((BlobErrorKind::Incomplete, _)) => {
+                    if let Some(setback) = self.ask_again(store.as_ref(), upload, fence, tags, doubt).await {
+                        return Err(setback);
+                    }
+                    tokio::time::sleep(REFUSED_AGAIN_AFTER).await;
+                    doubt = Doubt::Believe;
+                }
+                Err((BlobErrorKind::Gone, _)) => return Err(Setback::Lost),
+                Err((_, error)) => return Err(Setback::of(error.into(), for_good)),
             }
-            Err((BlobErrorKind::Gone, _)) => Err(Setback::Lost),
-            Err((_, error)) => Err(Setback::of(error.into(), for_good)),
         }
     }
 
-    /// The store has not all bytes that the receipts speak of: the receipts that are wrong are withdrawn.
+    /// The store has not all bytes that the receipts speak of: the receipts that are wrong are withdrawn. `None` if the
+    /// store finds none that is, and is to be asked once more.
     async fn ask_again(
         &self,
         store: &dyn PartStore,
         upload: &Upload,
         fence: i64,
         tags: &[PartTag],
-    ) -> Setback {
-        let differing = match store.differing(&upload.key, &upload.parts, tags).await {
+        doubt: Doubt,
+    ) -> Option<Setback> {
+        let mut differing = match store.differing(&upload.key, &upload.parts, tags).await {
             Ok(Some(differing)) => differing,
             Ok(None) => {
-                return self
-                    .find_damage(upload, fence)
-                    .await
-                    .map_or_else(Setback::Reopened, Setback::Reopened);
+                let found = self.find_damage(upload, fence).await;
+                return Some(found.map_or_else(Setback::Reopened, Setback::Reopened));
             }
-            Err(error) if error.kind() == BlobErrorKind::Gone => return Setback::Lost,
-            Err(error) => return Setback::of(error.into(), true),
+            Err(error) if error.kind() == BlobErrorKind::Gone => return Some(Setback::Lost),
+            Err(error) => return Some(Setback::of(error.into(), true)),
         };
         if differing.is_empty() {
-            let why = format!(
-                "the store refuses the parts of {}, and says that they are as they should be",
-                upload.key
-            );
-            return Setback::Reopened(Error::internal("the store failed", why));
+            if doubt == Doubt::Ask {
+                return None;
+            }
+            // Garage does so when it stood still in the middle of a part that was then sent a second time. Which one it
+            // was nobody tells: parts that are all sent again are all well.
+            differing = (0..upload.chunk_count).map(ChunkIndex::new).collect();
         }
         tracing::error!(
             upload.id = %upload.id, chunks = differing.len(),
@@ -126,12 +148,12 @@ impl UploadService {
             match self.withdraw(upload, index, Some(fence)).await {
                 Ok(Withdrawn::Done { .. } | Withdrawn::NoReceipt) => {}
                 Ok(Withdrawn::Refused(_) | Withdrawn::Missing) => {
-                    return Setback::Passing(taken_over(upload));
+                    return Some(Setback::Passing(taken_over(upload)));
                 }
-                Err(error) => return Setback::of(error, true),
+                Err(error) => return Some(Setback::of(error, true)),
             }
         }
-        Setback::Reopened(damaged(upload))
+        Some(Setback::Reopened(damaged(upload)))
     }
 
     /// Every chunk is read back, damaged ones are withdrawn. Answers what to tell the client.

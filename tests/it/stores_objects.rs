@@ -22,6 +22,9 @@ use crate::harness::databases::TestDb;
 use crate::harness::garage::{self, Garage};
 use crate::harness::{TestApp, bytes};
 
+/// As long as an upload lives by default.
+const WEEK: std::time::Duration = std::time::Duration::from_hours(7 * 24);
+
 fn open(storage: &Storage) -> ObjectStore {
     let options = ObjectOptions { budget: PartBudget::new(64 << 20), tasks: Tasks::default() };
     ObjectStore::open(storage, options).unwrap().unwrap()
@@ -135,13 +138,13 @@ async fn a_download_is_refused_in_time_or_cut_when_the_store_goes_away() {
 async fn doctor_tries_the_rights_in_a_bucket_and_leaves_nothing_there() {
     let garage = garage::server();
     let storage = garage.storage();
-    let right = ops::doctor::examine_store("s3", &open(&storage)).await;
+    let right = ops::doctor::examine_store("s3", &open(&storage), WEEK).await;
     assert_eq!((right[0].check, right[0].status), ("store.rights", Level::Ok), "{right:?}");
     assert_eq!(right[1].check, "store.forgotten_parts", "{right:?}");
     assert!(open(&storage).is_empty().await.unwrap());
 
     // A bucket that is not there.
-    let wrong = ops::doctor::examine_store("s3", &open(&garage.storage_in("nowhere", "p"))).await;
+    let wrong = ops::doctor::examine_store("s3", &open(&garage.storage_in("nowhere", "p")), WEEK).await;
     assert_eq!((wrong.len(), wrong[0].status), (1, Level::Fail), "{wrong:?}");
     assert!(wrong[0].detail.contains("cannot put objects"), "{wrong:?}");
 }

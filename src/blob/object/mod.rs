@@ -80,9 +80,14 @@ enum Kind {
 /// What becomes of parts that nobody puts together or drops: those of a process that was killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForgottenParts {
-    /// The store drops them after so many days.
+    /// The store drops them so many days after the last of them came.
+    DroppedWhenIdle {
+        /// Days.
+        days: u32,
+    },
+    /// A rule drops them so many days after the upload began.
     DroppedAfter {
-        /// From the beginning of the upload, or from its last part.
+        /// Days.
         days: u32,
     },
     /// They stay, and are paid for: the bucket has no rule of its lifecycle that aborts incomplete multipart uploads.
@@ -142,7 +147,7 @@ impl ObjectStore {
                 Ok(days.map_or(ForgottenParts::Kept, |days| ForgottenParts::DroppedAfter { days }))
             }
             // <https://learn.microsoft.com/en-us/rest/api/storageservices/put-block#remarks>
-            Kind::Azure => Ok(ForgottenParts::DroppedAfter { days: 7 }),
+            Kind::Azure => Ok(ForgottenParts::DroppedWhenIdle { days: 7 }),
             Kind::Gcs | Kind::Memory => Ok(ForgottenParts::Kept),
         }
     }

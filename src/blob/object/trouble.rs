@@ -68,8 +68,12 @@ fn of_refusal(refusal: &Refusal) -> (BlobErrorKind, &'static str) {
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
                 (BlobErrorKind::Unavailable, "")
             }
+            // Not the client's doing, and over as soon as the operator has seen to it.
             StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => {
-                (BlobErrorKind::Internal, ": the store does not allow it; look at its keys and rights")
+                (BlobErrorKind::Unavailable, ": the store does not allow it; look at its keys and rights")
+            }
+            StatusCode::NOT_FOUND if refusal.code.is_empty() => {
+                (BlobErrorKind::Unavailable, ": something before the store answers in its place")
             }
             _ => (BlobErrorKind::Internal, ""),
         },

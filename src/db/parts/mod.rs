@@ -299,7 +299,8 @@ async fn look(c: &mut Conn, id: UploadId, index: i64) -> Result<Option<Look>> {
 
 /// Takes a receipt back: the chunk is missing again, and so are the checkpoints that had seen its bytes.
 ///
-/// While the upload is `receiving`, or by the holder of the claim on finishing it, who shows its `fence`.
+/// While the upload is `receiving`; or by the holder of the claim on finishing it, who shows its `fence`, and only by
+/// them: a holder who woke up late must not take back what was sent again since.
 pub async fn withdraw(
     c: &mut Conn,
     id: UploadId,
@@ -315,7 +316,7 @@ pub async fn withdraw(
             SELECT 1
             FROM cifra_uploads
             WHERE id = $1
-              AND (state = 'receiving' OR (state = 'finalizing' AND finish_fence = $3))
+              AND ((state = 'receiving' AND $3 IS NULL) OR (state = 'finalizing' AND finish_fence = $3))
           )
         RETURNING size
     ";

@@ -19,11 +19,11 @@ const FOLDER: &str = "cifra-doctor";
 /// What is stored.
 const BYTES: &[u8] = b"put here by cifra doctor, which removes it again\n";
 
-/// Tries the store `name`.
-pub async fn examine(name: &str, store: &ObjectStore) -> Vec<Finding> {
+/// Tries the store `name`, whose uploads live for `session_max_age` at most.
+pub async fn examine(name: &str, store: &ObjectStore, session_max_age: Duration) -> Vec<Finding> {
     let mut findings = vec![rights(name, store).await];
     if findings[0].status < crate::base::finding::Level::Fail {
-        findings.push(forgotten(name, store).await);
+        findings.push(forgotten(name, store, session_max_age).await);
     }
     findings
 }
@@ -114,12 +114,21 @@ fn wrong(context: &str) -> BlobError {
     BlobError::new(BlobErrorKind::Internal, context)
 }
 
-async fn forgotten(name: &str, store: &ObjectStore) -> Finding {
+async fn forgotten(name: &str, store: &ObjectStore, session_max_age: Duration) -> Finding {
     const CHECK: &str = "store.forgotten_parts";
     let advice = "add a rule to the bucket's lifecycle: AbortIncompleteMultipartUpload after more days than \
                   file_upload.session_max_age; until then `cifra storage orphans --confirm` removes them";
     match step("be asked", store.forgotten_parts()).await {
-        Ok(ForgottenParts::DroppedAfter { days }) => Finding::ok(
+        Ok(ForgottenParts::DroppedAfter { days }) if drops_live_uploads(days, session_max_age) => {
+            Finding::fail(
+                CHECK,
+                format!(
+                    "store `{name}`: a lifecycle rule drops parts after {days} days, those of uploads under way too"
+                ),
+                "let it wait for more days than file_upload.session_max_age, or make that shorter",
+            )
+        }
+        Ok(ForgottenParts::DroppedAfter { days } | ForgottenParts::DroppedWhenIdle { days }) => Finding::ok(
             CHECK,
             format!("store `{name}`: parts that nobody comes back for are dropped after {days} days"),
         ),
@@ -132,5 +141,24 @@ async fn forgotten(name: &str, store: &ObjectStore) -> Finding {
             CHECK,
             format!("store `{name}` does not say what becomes of parts that nobody comes back for: {error}"),
         ),
+    }
+}
+
+/// A rule counts whole days from the begin of an upload.
+fn drops_live_uploads(days: u32, session_max_age: Duration) -> bool {
+    Duration::from_hours(u64::from(days) * 24) <= session_max_age
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_must_wait_for_longer_than_an_upload_lives() {
+        let week = Duration::from_hours(7 * 24);
+        assert_eq!(
+            [1, 6, 7, 8, u32::MAX].map(|days| drops_live_uploads(days, week)),
+            [true, true, true, false, false]
+        );
     }
 }

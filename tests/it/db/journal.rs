@@ -4,7 +4,7 @@ use cifra::base::crc::Crc64;
 use cifra::base::{ChunkIndex, UploadId};
 use cifra::db::Db;
 use cifra::db::parts::{self, Counts, Receipt, Recorded, Withdrawn};
-use cifra::db::uploads::UploadState;
+use cifra::db::uploads::{self, Released, UploadState};
 use uuid::Uuid;
 
 use super::{a_receipt, at, claimed, get, inserted, read, record, record_all, tenant, write};
@@ -123,6 +123,22 @@ async fn a_withdrawn_chunk_is_missing_again() {
         assert_eq!(withdraw(&test.db, id, 1, Some(fence)).await, Withdrawn::NoReceipt, "{}", test.engine);
         assert_eq!(withdraw(&test.db, UploadId::new(at(0)), 1, None).await, Withdrawn::Missing);
         assert_eq!(counts(&test.db, id).await, (200, 2), "{}", test.engine);
+    }
+}
+
+#[tokio::test]
+async fn who_had_a_claim_on_the_end_and_wakes_up_late_withdraws_nothing() {
+    for test in both_engines().await {
+        let id = inserted(&test.db, 0).await.id;
+        record_all(&test.db, id, &[0, 1, 2]).await;
+        let fence = claimed(&test.db, id, 10).await;
+        let let_go = write(&test.db, move |c| {
+            Box::pin(uploads::release_finish(c, id, fence, Released::Receiving, None, at(11)))
+        });
+        assert!(let_go.await);
+        let late = withdraw(&test.db, id, 1, Some(fence)).await;
+        assert_eq!(late, Withdrawn::Refused(UploadState::Receiving), "{}", test.engine);
+        assert_eq!(counts(&test.db, id).await, (300, 3), "{}", test.engine);
     }
 }
 

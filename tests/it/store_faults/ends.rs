@@ -116,10 +116,62 @@ async fn a_store_that_says_once_that_a_part_is_wrong_is_not_believed_blindly() {
     api.fill(&id, &content).await;
     world.store.plan(Call::Complete, &[Fault::Refused(400, "InvalidPart")]);
     // All parts are there as tagged: nothing is withdrawn that stands, and the end can be repeated.
-    let first = api.finalize(&id).await.unwrap();
-    assert!(matches!(first.status, 201 | 500 | 503), "{first:?}");
+    assert_eq!(api.finalize(&id).await.unwrap().status, 201);
     api.finish(&id, &content).await;
     assert_eq!(world.store.seen(Call::UploadPart), 4, "a chunk was sent again");
+    world.ends_empty(&[(id, content)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_refuses_parts_and_finds_nothing_wrong_gets_all_of_them_again() {
+    let world = Cluster::alone(&[]).await;
+    let api = world.api(0);
+    let (id, content) = begun(api, 1).await;
+    api.fill(&id, &content).await;
+    world.store.always(Call::Complete, Fault::Refused(400, "InvalidPart"));
+    let refused = api.finalize(&id).await.unwrap();
+    assert_eq!(refused.problem(), (409, "upload-incomplete"), "{refused:?}");
+    assert_eq!(api.missing(&id).await, [0, 1, 2, 3]);
+    world.store.heal();
+    api.fill(&id, &content).await;
+    api.finish(&id, &content).await;
+    world.ends_empty(&[(id, content)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_404_of_something_before_the_store_ends_no_upload() {
+    let world = Cluster::alone(&[]).await;
+    let api = world.api(0);
+    let (id, content) = begun(api, 1).await;
+    let nobody = Fault::Refused(404, "");
+    for call in [Call::UploadPart, Call::Complete] {
+        world.store.always(call, nobody);
+        if call == Call::UploadPart {
+            let away = api.put(&id, 1, chunk(&content, 1)).await.unwrap();
+            assert_eq!(away.problem(), (503, "unavailable"), "{away:?}");
+            world.store.heal();
+            api.fill(&id, &content).await;
+        } else {
+            let away = api.finalize(&id).await.unwrap();
+            assert_eq!(away.problem(), (503, "unavailable"), "{away:?}");
+            world.store.heal();
+        }
+    }
+    api.finish(&id, &content).await;
+    world.ends_empty(&[(id, content)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rights_that_were_taken_away_are_waited_for() {
+    let world = Cluster::alone(&[]).await;
+    let api = world.api(0);
+    let (id, content) = begun(api, 1).await;
+    api.fill(&id, &content).await;
+    world.store.always(Call::Complete, Fault::Refused(403, "AccessDenied"));
+    let away = api.finalize(&id).await.unwrap();
+    assert_eq!(away.problem(), (503, "unavailable"), "{away:?}");
+    world.store.heal();
+    api.finish(&id, &content).await;
     world.ends_empty(&[(id, content)]).await;
 }
 

@@ -112,6 +112,7 @@ impl HttpService for Way {
         let (head, body) = request.into_parts();
         let url =
             head.uri.to_string().parse().map_err(|error| HttpError::new(HttpErrorKind::Decode, error))?;
+        let looking = head.method == Method::HEAD;
         let completing =
             head.method == Method::POST && head.uri.query().is_some_and(|query| query.contains("uploadId="));
         let patience = if completing { COMPLETING_MAX } else { STILL_MAX };
@@ -124,7 +125,7 @@ impl HttpService for Way {
         let (head, body) = http::Response::<reqwest::Body>::from(answer).into_parts();
         let body = HttpResponseBody::new(Receiving { body, patience, alarm: None });
         if head.status.is_client_error() || head.status.is_server_error() {
-            return refused(head.status, head, body).await;
+            return refused(looking, head.status, head, body).await;
         }
         if completing && head.status.is_success() {
             return error_in_success(head, body).await;
@@ -134,11 +135,20 @@ impl HttpService for Way {
 }
 
 /// An answer that is an error: a [`Refusal`] if the store says why, or if asking again may help.
-async fn refused(status: StatusCode, head: Parts, body: HttpResponseBody) -> Result<HttpResponse, HttpError> {
+async fn refused(
+    looking: bool,
+    status: StatusCode,
+    head: Parts,
+    body: HttpResponseBody,
+) -> Result<HttpResponse, HttpError> {
     let text = read(body).await?;
+    let code = element(&text, "Code").filter(|code| !code.is_empty());
+    // Who says that something is not there without saying what is not the store, but something before it that has lost
+    // its way to it. Only the answer to HEAD has no body to say it in.
+    let somebody_else = status == StatusCode::NOT_FOUND && code.is_none() && !looking;
     let passes = status.is_server_error()
-        || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
-    let code = element(&text, "Code");
+        || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
+        || somebody_else;
     // These two have meanings of their own to `object_store`.
     let plain = matches!(status, StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED);
     if plain || (code.is_none() && !passes) {
