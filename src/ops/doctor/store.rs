@@ -47,7 +47,7 @@ async fn rights(name: &str, store: &ObjectStore) -> Finding {
                 std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
             let advice = match error.kind() {
                 BlobErrorKind::Unavailable => {
-                    "look at the endpoint, the network between here and there, and the clock"
+                    "look at the endpoint, the key's rights, the network between here and there, and the clock"
                 }
                 _ => {
                     "look at the bucket's name and region, and let the key read, write, list and delete in it"

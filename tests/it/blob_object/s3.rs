@@ -171,12 +171,12 @@ async fn a_list_has_as_many_pages_as_it_needs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_secret_is_our_fault_and_a_missing_bucket_is_no_missing_blob() {
+async fn a_wrong_secret_is_for_the_operator_and_a_missing_bucket_is_no_missing_blob() {
     let server = garage::server();
     let mut storage = server.storage();
     storage.s3.secret_access_key = Some(cifra::base::Secret::new("0".repeat(64)));
     let refused = open(&storage).put(&key("tenant/x/1"), body(&bytes(9, 1), 9), Some(9)).await.unwrap_err();
-    assert_eq!(refused.kind(), BlobErrorKind::Internal);
+    assert_eq!(refused.kind(), BlobErrorKind::Unavailable);
     assert!(refused.to_string().contains("look at its keys and rights"), "{refused}");
 
     let elsewhere = open(&server.storage_in("nowhere", &server.new_prefix()));
