@@ -53,7 +53,7 @@ need_postgresql() {
 
 # Its server and its command line; Valkey's would do as well, under Redis' names.
 need_redis() {
-  has redis-server && has redis-cli || want "Redis' server programs" redis-server
+  if ! { has redis-server && has redis-cli; }; then want "Redis' server programs" redis-server; fi
 }
 
 # `cifra doctor` is tested against a real proxy; the tests start private ones.

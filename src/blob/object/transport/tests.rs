@@ -65,7 +65,16 @@ async fn what_a_store_refuses_in_words_is_a_refusal_and_asked_again_if_it_passes
     let there = "HTTP/1.1 412 Precondition Failed\r\nconnection: close\r\n\r\n<Error><Code>PreconditionFailed</Code></Error>";
     assert_eq!(ask(Method::PUT, &says(there)).await.unwrap().0, StatusCode::PRECONDITION_FAILED);
     let plain = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
-    assert_eq!(ask(Method::GET, &says(plain)).await.unwrap().0, StatusCode::NOT_FOUND);
+    assert_eq!(ask(Method::HEAD, &says(plain)).await.unwrap().0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_404_without_a_word_is_not_the_store_s() {
+    let proxy = "HTTP/1.1 404 Not Found\r\nconnection: close\r\n\r\n<html>default backend</html>";
+    for method in [Method::GET, Method::PUT, Method::POST, Method::DELETE] {
+        let error = ask(method, &says(proxy)).await.unwrap_err();
+        assert_eq!((refusal(&error).code.as_str(), error.kind()), ("", HttpErrorKind::Request));
+    }
 }
 
 #[tokio::test]
