@@ -316,7 +316,7 @@ pub async fn withdraw(
             SELECT 1
             FROM cifra_uploads
             WHERE id = $1
-              AND ((state = 'receiving' AND $3 IS NULL) OR (state = 'finalizing' AND finish_fence = $3))
+              AND ((state = 'finalizing' AND finish_fence = $3) OR (state = 'receiving' AND $3 IS NULL))
           )
         RETURNING size
     ";
