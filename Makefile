@@ -41,9 +41,10 @@ test: ## Run all tests but the long ones, those of HTTP on every stack (ARGS=nam
 	cargo test --locked --features sentry $(ARGS)
 	@$(if $(ARGS),,scripts/stacks.sh)
 
-soak: ## Run the long tests, one at a time, optimized (ARGS=name runs some)
+soak: ## Run the long tests, one at a time, optimized; then HTTP on all stacks (ARGS=name runs some)
 	@scripts/setup.sh build test
 	@scripts/soak.sh $(ARGS)
+	@$(if $(ARGS),,scripts/stacks.sh all)
 
 fuzz: ## Feed the readers of requests with what nobody expects (ARGS=target for one; SECONDS_EACH=60)
 	@scripts/setup.sh build fuzz

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the HTTP suites on the other stacks, `stacks.sh [STACK…]`: the same tests, unchanged, with another database
+# Runs the HTTP suites on the other stacks, `stacks.sh [STACK…|all]`: the same tests, unchanged, with another database
 # or store below (`tests/it/harness/stack.rs` reads CIFRA_TEST_STACK).
 #
 # The suites are those below: what a client sees must be the same everywhere. The rest of tests/it runs on the
@@ -20,6 +20,7 @@ suites=(
 )
 stacks=("$@")
 ((${#stacks[@]})) || stacks=(pg-redis-s3 pg-azure sqlite-redis-s3)
+[[ ${stacks[*]} != all ]] || stacks=({pg,sqlite}{-redis,}-{local,memory,s3,azure})
 
 binary=$(cargo test --locked --features sentry --test it --no-run --message-format=json 2>/dev/null \
   | sed -n 's/.*"executable":"\([^"]*\/it-[0-9a-f]*\)".*/\1/p' | tail -n 1)
