@@ -139,40 +139,27 @@ async fn a_store_that_refuses_parts_and_finds_nothing_wrong_gets_all_of_them_aga
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_404_of_something_before_the_store_ends_no_upload() {
+async fn what_is_not_the_upload_s_fault_ends_no_upload() {
     let world = Cluster::alone(&[]).await;
     let api = world.api(0);
-    let (id, content) = begun(api, 1).await;
-    let nobody = Fault::Refused(404, "");
-    for call in [Call::UploadPart, Call::Complete] {
-        world.store.always(call, nobody);
-        if call == Call::UploadPart {
-            let away = api.put(&id, 1, chunk(&content, 1)).await.unwrap();
-            assert_eq!(away.problem(), (503, "unavailable"), "{away:?}");
-            world.store.heal();
-            api.fill(&id, &content).await;
-        } else {
-            let away = api.finalize(&id).await.unwrap();
-            assert_eq!(away.problem(), (503, "unavailable"), "{away:?}");
-            world.store.heal();
-        }
+    // Something before the store that has lost its way to it; rights that an operator took away.
+    let ways = [Fault::Refused(404, ""), Fault::Refused(403, "AccessDenied")];
+    let mut uploads = Vec::new();
+    for (seed, way) in ways.into_iter().enumerate() {
+        let (id, content) = begun(api, seed as u64).await;
+        world.store.always(Call::UploadPart, way);
+        let away = api.put(&id, 1, chunk(&content, 1)).await.unwrap();
+        assert_eq!(away.problem(), (503, "unavailable"), "{way:?}: {away:?}");
+        world.store.heal();
+        api.fill(&id, &content).await;
+        world.store.always(Call::Complete, way);
+        let away = api.finalize(&id).await.unwrap();
+        assert_eq!(away.problem(), (503, "unavailable"), "{way:?}: {away:?}");
+        world.store.heal();
+        api.finish(&id, &content).await;
+        uploads.push((id, content));
     }
-    api.finish(&id, &content).await;
-    world.ends_empty(&[(id, content)]).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn rights_that_were_taken_away_are_waited_for() {
-    let world = Cluster::alone(&[]).await;
-    let api = world.api(0);
-    let (id, content) = begun(api, 1).await;
-    api.fill(&id, &content).await;
-    world.store.always(Call::Complete, Fault::Refused(403, "AccessDenied"));
-    let away = api.finalize(&id).await.unwrap();
-    assert_eq!(away.problem(), (503, "unavailable"), "{away:?}");
-    world.store.heal();
-    api.finish(&id, &content).await;
-    world.ends_empty(&[(id, content)]).await;
+    world.ends_empty(&uploads).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
