@@ -77,6 +77,18 @@ pub async fn claim(
     Ok(claimed > 0)
 }
 
+/// Whether the blob is noted, for whatever time: it may be on its way still.
+pub async fn is_noted(c: &mut Conn, store: &str, key: &BlobKey) -> Result<bool> {
+    const NOTED: &str = "
+        SELECT COUNT(*)
+        FROM cifra_blob_deletions
+        WHERE store = $1
+          AND blob_key = $2
+    ";
+    let count: i64 = on!(c, c => sqlx::query_scalar(NOTED).bind(store).bind(key).fetch_one(&mut *c).await)?;
+    Ok(count > 0)
+}
+
 /// Takes a row back: its blob is gone, or is needed after all. `false` if there is none whose time is `purge_after`:
 /// somebody else has it.
 pub async fn withdraw(c: &mut Conn, store: &str, key: &BlobKey, purge_after: Timestamp) -> Result<bool> {

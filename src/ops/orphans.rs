@@ -14,7 +14,7 @@ use futures_util::stream::BoxStream;
 use crate::base::{BlobKey, Clock, Error, FileId, Principal, Result, Timestamp};
 use crate::blob::{BlobMeta, BlobResult, PartStore, Unfinished};
 use crate::db::audit::{self, Action, Entry};
-use crate::db::{Db, Urgency, stores, uploads};
+use crate::db::{Db, Urgency, blob_deletions, stores, uploads};
 
 /// What is younger may be on its way, in a process that has not told the database yet.
 const AGE_MIN: Duration = Duration::from_hours(24);
@@ -144,9 +144,17 @@ impl Orphans {
         Ok(unknown.map(|(_, meta)| meta).collect())
     }
 
-    async fn is_named(&self, unfinished: &Unfinished) -> Result<bool> {
-        let (name, parts) = (self.name.clone(), unfinished.parts.clone());
-        self.db.read(move |c| Box::pin(async move { uploads::is_staged(c, &name, &parts).await })).await
+    /// By the row of an upload; or by that of a file which comes in one request, and may take as long as it likes.
+    async fn is_named(&self, Unfinished { key, parts, .. }: &Unfinished) -> Result<bool> {
+        let (name, key, parts) = (self.name.clone(), key.clone(), parts.clone());
+        self.db
+            .read(move |c| {
+                Box::pin(async move {
+                    Ok(uploads::is_staged(c, &name, &parts).await?
+                        || blob_deletions::is_noted(c, &name, &key).await?)
+                })
+            })
+            .await
     }
 
     /// It may have been removed since it was listed: by the service, which then forgets it too.

@@ -11,13 +11,13 @@ use cifra::base::{BlobKey, Clock, FileId, ManualClock, Principal, SystemClock, T
 use cifra::blob::object::{ObjectOptions, ObjectStore, PartBudget};
 use cifra::blob::{BlobStore, PartStore};
 use cifra::config::{Config, Storage};
-use cifra::db::DatabaseUrl;
 use cifra::db::uploads::Upload;
+use cifra::db::{DatabaseUrl, blob_deletions};
 use cifra::ops;
 use cifra::ops::orphans::{Orphans, Summary, Treatment};
 use cifra::telemetry::Tasks;
 
-use crate::db::{an_upload, insert};
+use crate::db::{an_upload, at, insert, write};
 use crate::harness::databases::TestDb;
 use crate::harness::garage::{self, Garage};
 use crate::harness::{TestApp, bytes};
@@ -84,6 +84,14 @@ async fn uploads_in_parts_that_no_row_names_are_orphans_and_a_blob_of_that_name_
     // A second beginning of the same, whose answer was lost; and one of nobody.
     store.begin(&named.key, Some(20 << 20)).await.unwrap();
     store.begin(&a_key(), Some(20 << 20)).await.unwrap();
+    // A file in one request, on its way for longer than a day: its key is announced.
+    let announced = a_key();
+    store.begin(&announced, Some(20 << 20)).await.unwrap();
+    write(&test.db, move |c| {
+        let key = announced.clone();
+        Box::pin(async move { blob_deletions::insert(c, "default", &key, at(99), at(0)).await })
+    })
+    .await;
     // The row's id is that of the blob.
     let row = Upload { id: named.key.file().unwrap().1.upload(), key: named.key.clone(), ..an_upload(0) };
     insert(&test.db, &row).await;
