@@ -12,7 +12,7 @@
 //! | 4 | [`auth`], [`idempotency`] | who may: keys, tenants, the rules of open mode; what was answered, for requests that are repeated |
 //! | 3 | [`blob`], [`session`] | stores: bytes, and what is known of an upload on its way |
 //! | 2 | [`db`], [`redis`] | connections, statements, migrations; what nodes tell each other beside them |
-//! | 1 | [`config`], [`telemetry`], [`client`] | settings; logs, metrics, tasks; the HTTP client of the CLI |
+//! | 1 | [`config`], [`telemetry`], [`client`], [`imaging`] | settings; logs, metrics, tasks; the HTTP client of the CLI; pictures in, thumbnails out |
 //! | 0 | [`base`] | ids, errors, time, digests, ranges, streams: pure, no I/O |
 //!
 //! # One chunk from top to bottom
@@ -31,6 +31,7 @@ pub mod db;
 pub mod files;
 pub mod http;
 pub mod idempotency;
+pub mod imaging;
 pub mod ops;
 pub mod redis;
 pub mod session;

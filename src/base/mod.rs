@@ -19,6 +19,7 @@ pub mod principal;
 pub mod range;
 pub mod secret;
 pub mod stream;
+pub mod thumbnail;
 
 pub use clock::{Clock, Correction, ManualClock, SystemClock, Timestamp};
 pub use error::{Code, Error, Result};

@@ -23,6 +23,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("config", 1),
     ("telemetry", 1),
     ("client", 1),
+    ("imaging", 1),
     ("base", 0),
 ];
 
