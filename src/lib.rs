@@ -8,7 +8,7 @@
 //! | 8 | [`cli`] | commands: parse, call, print, exit code |
 //! | 7 | [`http`] | routes, headers, problem+json; translates, decides nothing |
 //! | 6 | [`app`] | the one place where stores and services are built and stopped |
-//! | 5 | [`upload`], [`files`], [`ops`] | services: decide |
+//! | 5 | [`upload`], [`files`], [`media`], [`ops`] | services: decide |
 //! | 4 | [`auth`], [`idempotency`] | who may: keys, tenants, the rules of open mode; what was answered, for requests that are repeated |
 //! | 3 | [`blob`], [`session`] | stores: bytes, and what is known of an upload on its way |
 //! | 2 | [`db`], [`redis`] | connections, statements, migrations; what nodes tell each other beside them |
@@ -32,6 +32,7 @@ pub mod files;
 pub mod http;
 pub mod idempotency;
 pub mod imaging;
+pub mod media;
 pub mod ops;
 pub mod redis;
 pub mod session;

@@ -13,6 +13,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("app", 6),
     ("upload", 5),
     ("files", 5),
+    ("media", 5),
     ("ops", 5),
     ("auth", 4),
     ("idempotency", 4),
@@ -29,7 +30,7 @@ const FLOORS: &[(&str, u8)] = &[
 
 /// Edges on one floor, and those that are forbidden although they go down.
 const SIDEWAYS: &[(&str, &str)] =
-    &[("upload", "files"), ("telemetry", "config"), ("ops", "upload"), ("ops", "files")];
+    &[("upload", "files"), ("media", "files"), ("telemetry", "config"), ("ops", "upload"), ("ops", "files")];
 const HTTP_NAMES_SERVICES_ONLY: &[&str] = &["blob", "session", "db", "redis"];
 
 fn floor(module: &str) -> Option<u8> {

@@ -1,0 +1,4 @@
+//! Thumbnails of files: when they are made, by whom, where they are kept, how they are found.
+//!
+//! How a picture becomes smaller is not known here but in `imaging`. Called by `http`, by `app` (which registers the
+//! job) and, for pictures that are in no store at all, by programs that use this crate as a library.
