@@ -26,6 +26,7 @@ mod secret;
 mod server;
 mod size;
 mod storage;
+mod thumbnails;
 mod time;
 mod value;
 
@@ -52,6 +53,7 @@ pub use render::default_yaml;
 pub use server::Server;
 pub use size::{ByteSize, MinFree};
 pub use storage::{Backend, LocalStorage, Storage, StoreName};
+pub use thumbnails::Thumbnails;
 
 use reader::{Layers, Reader};
 
@@ -76,6 +78,8 @@ pub struct Config {
     pub file_upload: FileUpload,
     /// What becomes of files.
     pub files: Files,
+    /// Small pictures of large ones.
+    pub thumbnails: Thumbnails,
     /// What is logged, and how.
     pub log: Log,
 }
@@ -107,6 +111,7 @@ impl Config {
         let limits = from.section("limits", Limits::read);
         let file_upload = from.section("file_upload", |from| FileUpload::read(from, &server.data_dir));
         let files = from.section("files", Files::read);
+        let thumbnails = from.section("thumbnails", Thumbnails::read);
         let log = from.section("log", Log::read);
         from.check(
             &["server.listen", "auth.mode", "auth.allow_open_network"],
@@ -116,7 +121,7 @@ impl Config {
             "a loopback address (127.0.0.1 or [::1]) while anybody may call; \
              to open it to the network without keys, set auth.allow_open_network: true",
         );
-        Self { server, auth, audit, database, redis, sessions, limits, file_upload, files, log }
+        Self { server, auth, audit, database, redis, sessions, limits, file_upload, files, thumbnails, log }
     }
 }
 

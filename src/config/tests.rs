@@ -5,6 +5,7 @@ mod object_storage;
 mod redis;
 mod refused;
 mod stores;
+mod thumbnails;
 mod values;
 
 use std::path::{Path, PathBuf};

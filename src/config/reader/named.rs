@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::document::Node;
+use super::super::document::{Member, Node};
 use super::super::environment::key_of_name;
 use super::super::fault::{Fault, Origin, Problem};
 use super::super::value::{Value, quoted};
@@ -27,19 +27,81 @@ impl Reader<'_> {
         self.section(name, |from| {
             let mut all = Vec::new();
             for name in names {
-                let parsed = N::parse(&name, from.layers.working_dir);
-                if parsed.is_err() {
-                    let key = from.path(&name);
-                    let problem = Problem::WrongValue { found: quoted(&name), expected: N::expected() };
-                    from.refuse_section(&key, problem);
-                }
-                let known = parsed.is_ok();
+                let parsed = from.parse_name::<N>(&name);
+                let known = parsed.is_some();
                 let value =
-                    from.section(&name, |from| read(from, parsed.unwrap_or_else(|_| fallback.clone())));
+                    from.section(&name, |from| read(from, parsed.unwrap_or_else(|| fallback.clone())));
                 all.extend(known.then_some(value));
             }
             all
         })
+    }
+
+    /// Reads the map `name` with `read`, once for each name in it. A file that has the map replaces `defaults`, each a
+    /// name and the text of its value; an empty one with nothing.
+    pub(in crate::config) fn named<N: Value, T>(
+        &mut self,
+        name: &str,
+        doc: &str,
+        defaults: &'static [(&'static str, &'static str)],
+        mut read: impl FnMut(&mut Self, N, &'static str) -> T,
+    ) -> Vec<T> {
+        let path = self.path(name);
+        let mut written = self.names_in(&path);
+        let standing = if self.map_at(&path).is_none() { defaults } else { &[] };
+        let mut names: Vec<String> = standing.iter().map(|(name, _)| (*name).to_owned()).collect();
+        written.retain(|name| !names.contains(name));
+        names.extend(written);
+        if names.is_empty() {
+            self.note_empty(&path, doc);
+        }
+        self.section(name, |from| {
+            let mut all = Vec::new();
+            for name in names {
+                let default = defaults.iter().find(|(known, _)| *known == name).unwrap_or(&defaults[0]).1;
+                match from.parse_name::<N>(&name) {
+                    Some(parsed) => all.push(read(from, parsed, default)),
+                    None => from.note_faulty(&name),
+                }
+            }
+            all
+        })
+    }
+
+    /// Whether `name` of this section is written as a map of keys.
+    pub(in crate::config) fn is_section(&self, name: &str) -> bool {
+        let path = self.path(name);
+        self.map_at(&path).is_some() || !self.names_in(&path).is_empty()
+    }
+
+    /// Whether any layer has a value at `path`.
+    pub(in crate::config) fn is_written(&self, path: &str) -> bool {
+        self.find(path).is_some()
+    }
+
+    /// Notes a fault of the map at `path` unless `holds`.
+    pub(in crate::config) fn check_section(&mut self, path: &str, holds: bool, found: &str, expected: &str) {
+        if !holds {
+            let (found, expected) = (found.to_owned(), expected.to_owned());
+            self.refuse_section(path, Problem::WrongValue { found, expected });
+        }
+    }
+
+    /// Remembers `name` of this section as looked at, so that it is not told twice.
+    fn note_faulty(&mut self, name: &str) {
+        let key = Key { path: self.path(name), default: None, doc: String::new() };
+        self.entries.push(Entry { key, value: None, origin: Origin::BuiltIn, faulty: true });
+    }
+
+    /// A name of this section's map as an `N`; another one is a fault.
+    fn parse_name<N: Value>(&mut self, name: &str) -> Option<N> {
+        let parsed = N::parse(name, self.layers.working_dir).ok();
+        if parsed.is_none() {
+            let key = self.path(name);
+            let problem = Problem::WrongValue { found: quoted(name), expected: N::expected() };
+            self.refuse_section(&key, problem);
+        }
+        parsed
     }
 
     /// Notes that the section at `path` must not be there.
@@ -54,16 +116,21 @@ impl Reader<'_> {
         let mut names = BTreeSet::new();
         let inside = |key: &str| {
             let rest = key.strip_prefix(path)?.strip_prefix('.')?;
-            Some(rest.split_once('.')?.0.to_owned())
+            rest.split('.').next().map(str::to_owned)
         };
         names.extend(self.layers.flags.iter().filter_map(|(key, _)| inside(key)));
         names.extend(self.layers.environment.overrides().filter_map(|name| inside(&key_of_name(name))));
-        let member = self.layers.file.and_then(|file| file.document.find(path));
-        if let Some(Node::Map(members)) = member.map(|member| &member.value) {
-            let plain = members.iter().map(|member| &member.key).filter(|name| !name.contains('.'));
-            names.extend(plain.cloned());
-        }
+        let plain = self.map_at(path).into_iter().flatten().map(|member| &member.key);
+        names.extend(plain.filter(|name| !name.contains('.')).cloned());
         names
+    }
+
+    /// The file's map at `path`.
+    fn map_at(&self, path: &str) -> Option<&[Member]> {
+        match &self.layers.file?.document.find(path)?.value {
+            Node::Map(members) => Some(members),
+            _ => None,
+        }
     }
 
     /// A map without names is shown as one key, so that it can be documented.
