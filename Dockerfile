@@ -6,6 +6,10 @@
 
 FROM rust:1.95-slim-bookworm AS build
 ARG TARGETARCH
+# What libjpeg-turbo is built with.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends cmake make nasm \
+    && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 # The caches keep dependencies built from one image to the next. They also outlive this clone, and cargo

@@ -28,10 +28,17 @@ need_rust() {
     || fail "Rust $found is too old, cifra needs $wanted: rustup update stable, then run this again"
 }
 
-# SQLite and ring are C inside: they need a compiler that finds its headers and can link.
+# SQLite, ring, libjpeg-turbo and libwebp are C inside: they need a compiler that finds its headers and can link.
 need_compiler() {
   printf '#include <stdlib.h>\nint main(void) { return EXIT_SUCCESS; }\n' \
     | cc -x c - -o /dev/null >/dev/null 2>&1 || want "a C compiler" gcc libc6-dev
+}
+
+# libjpeg-turbo is built by cmake; on x86 its fast paths are assembler.
+need_jpeg_tools() {
+  has cmake || want "cmake for libjpeg-turbo" cmake
+  has make || want "make for libjpeg-turbo" make
+  [[ $(uname -m) != x86_64 ]] || has nasm || has yasm || want "an assembler for libjpeg-turbo" nasm
 }
 
 # libFuzzer is C++, and is compiled with the targets.
@@ -217,7 +224,7 @@ install_packages() {
 [[ $# -gt 0 ]] || fail "usage: scripts/setup.sh build|test|lint|image|fuzz…"
 for part in "$@"; do
   case $part in
-    build) need_rust; need_compiler; need_certificates ;;
+    build) need_rust; need_compiler; need_jpeg_tools; need_certificates ;;
     test) need_postgresql; need_redis; need_nginx; need_tour_programs; need_example_programs; need_python; need_npm ;;
     image) need_container_engine ;;
     fuzz) need_cpp_compiler ;; # and after the packages, below
