@@ -42,6 +42,10 @@ pub struct Pixels {
 pub struct Decoded {
     /// The picture as stored (not yet turned), whole or shrunk by a power of two or so.
     pub pixels: Pixels,
+    /// How many of those pixels the picture fills, across and down: all of them, but up to one less where it was
+    /// shrunk by blocks and the last block is not full (4001 pixels shrunk by 2 fill 2000.5 of 2001). Nothing is
+    /// drawn off its place by a part of a pixel when this is true.
+    pub filled: (f64, f64),
     /// The embedded color profile, as it stands in the file.
     pub icc: Option<Vec<u8>>,
     /// The file ends too early, or is broken on the way: what is missing is gray, black or transparent.
