@@ -2,3 +2,7 @@
 //!
 //! How a picture becomes smaller is not known here but in `imaging`. Called by `http`, by `app` (which registers the
 //! job) and, for pictures that are in no store at all, by programs that use this crate as a library.
+
+mod line;
+#[cfg_attr(not(test), expect(dead_code, reason = "its one user, the service, comes next"))]
+mod pool;

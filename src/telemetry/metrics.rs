@@ -26,6 +26,12 @@ const REDIS_SECONDS: &str = "cifra_redis_command_duration_seconds";
 const REDIS_WORKS: &str = "cifra_redis_works";
 const PARTS_IN_FLIGHT: &str = "cifra_parts_in_flight_bytes";
 const SWEPT: &str = "cifra_sweeper_actions_total";
+const THUMBNAIL_SECONDS: &str = "cifra_thumbnail_stage_duration_seconds";
+const THUMBNAIL_DECODES: &str = "cifra_thumbnail_decodes_total";
+const THUMBNAIL_REJECTS: &str = "cifra_thumbnail_rejects_total";
+const THUMBNAIL_ANSWERS: &str = "cifra_thumbnail_answers_total";
+const THUMBNAIL_BYTES: &str = "cifra_thumbnail_admitted_bytes";
+const THUMBNAIL_QUEUE: &str = "cifra_thumbnail_queue_length";
 const CLOCK_OFFSET: &str = "cifra_clock_offset_seconds";
 const CLOCK_CERTAIN: &str = "cifra_clock_certain";
 
@@ -95,6 +101,12 @@ fn describe() {
     describe_histogram!(REDIS_SECONDS, Unit::Seconds, "From a command to Redis to its answer");
     describe_gauge!(REDIS_WORKS, "1 while Redis is used, 0 while it is away");
     describe_gauge!(PARTS_IN_FLIGHT, Unit::Bytes, "Reserved now of file_upload.parts_in_flight");
+    describe_histogram!(THUMBNAIL_SECONDS, Unit::Seconds, "What a picture spent in each stage");
+    describe_counter!(THUMBNAIL_DECODES, "Pictures decoded; each is decoded once for all its thumbnails");
+    describe_counter!(THUMBNAIL_REJECTS, "Pictures without thumbnails, by reason");
+    describe_counter!(THUMBNAIL_ANSWERS, "Thumbnails answered, by where they came from: memory, store");
+    describe_gauge!(THUMBNAIL_BYTES, Unit::Bytes, "What is given now of thumbnails.memory");
+    describe_gauge!(THUMBNAIL_QUEUE, "Pictures that wait for memory or for a thread");
     describe_counter!(SWEPT, "What the sweeper did, by action");
     describe_gauge!(
         CLOCK_OFFSET,
@@ -186,6 +198,34 @@ pub fn redis_works(works: bool) {
 pub fn parts_in_flight(reserved: u64) {
     #[expect(clippy::cast_precision_loss, reason = "below 2^53 bytes it is exact")]
     gauge!(PARTS_IN_FLIGHT).set(reserved as f64);
+}
+
+/// A picture spent `elapsed` in `stage`: `queue`, `fetch`, `decode`, `resize`, `encode` or `store`.
+pub fn thumbnail_stage(stage: &'static str, elapsed: Duration) {
+    histogram!(THUMBNAIL_SECONDS, "stage" => stage).record(elapsed);
+}
+
+/// A picture was decoded.
+pub fn thumbnail_decoded() {
+    counter!(THUMBNAIL_DECODES).increment(1);
+}
+
+/// A picture has no thumbnails, for this reason.
+pub fn thumbnail_rejected(reason: &'static str) {
+    counter!(THUMBNAIL_REJECTS, "reason" => reason).increment(1);
+}
+
+/// A thumbnail was answered from `memory` or from the `store`.
+pub fn thumbnail_answered(from: &'static str) {
+    counter!(THUMBNAIL_ANSWERS, "from" => from).increment(1);
+}
+
+/// Pictures have `bytes` of memory together, and so many wait for some.
+pub fn thumbnails_admitted(bytes: u64, queue_len: usize) {
+    #[expect(clippy::cast_precision_loss, reason = "below 2^53 bytes it is exact")]
+    gauge!(THUMBNAIL_BYTES).set(bytes as f64);
+    #[expect(clippy::cast_precision_loss, reason = "below 2^53 it is exact")]
+    gauge!(THUMBNAIL_QUEUE).set(queue_len as f64);
 }
 
 /// The sweeper did `count` times `action`.
