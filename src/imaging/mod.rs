@@ -5,10 +5,19 @@
 //! never panic on purpose, never take more memory than the price said. Called by `media`, which decides when and how
 //! many at once; panics of decoders are contained there.
 
+mod decode;
+mod encode;
 mod fault;
 mod made;
 mod pixels;
+mod price;
+mod probe;
+mod turbojpeg;
 
+pub use decode::{Limits, Needed, decode};
+pub use encode::{Encoding, encode};
 pub use fault::{Fault, Reason};
 pub use made::{Made, Orientation, Picture, Stages, Thumbnail};
 pub use pixels::{Decoded, Layout, Pixels};
+pub use price::price;
+pub use probe::{Format, HEAD_BYTES, Probe, probe};

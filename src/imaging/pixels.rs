@@ -51,3 +51,11 @@ pub struct Decoded {
     /// The file ends too early, or is broken on the way: what is missing is gray, black or transparent.
     pub truncated: bool,
 }
+
+/// `len` bytes of zero, or `None` if there is no memory for them.
+pub(super) fn zeroed(len: usize) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len).ok()?;
+    bytes.resize(len, 0);
+    Some(bytes)
+}

@@ -36,6 +36,7 @@ mod http_edges;
 mod http_heads;
 mod http_wire;
 mod idempotency;
+mod imaging;
 mod keys;
 mod links;
 mod logs;

@@ -1,0 +1,4 @@
+//! Pictures drawn by code, through the decoders and encoders and back.
+
+mod drawn;
+mod jpeg;
