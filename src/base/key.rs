@@ -2,9 +2,13 @@
 
 use std::fmt;
 
-use super::id::{FileId, TenantId};
+use uuid::Uuid;
 
-/// The key of a blob: `{tenant}/{two hex digits}/{id}`. The digits spread files over 256 folders.
+use super::id::{FileId, TenantId};
+use super::thumbnail::{SizeName, SpecVersion};
+
+/// The key of a blob: `{tenant}/{two hex digits}/{id}`, of a file's thumbnail with more behind it. The digits spread
+/// files over 256 folders.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, sqlx::Type)]
 #[sqlx(transparent)]
 pub struct BlobKey(String);
@@ -22,6 +26,28 @@ impl BlobKey {
         let (tenant, rest) = self.0.split_once('/')?;
         let (tenant, id) = (tenant.parse().ok()?, rest.split_once('/')?.1.parse().ok()?);
         (Self::of_file(&tenant, id) == *self).then_some((tenant, id))
+    }
+
+    /// Where one making of a file's thumbnail lives: `{file's key}.{size}.{spec version}.{12 hex digits of making}`.
+    ///
+    /// Made again it lives elsewhere (`making` is by chance), so that a key which is announced or noted for removal is
+    /// never one that a row names.
+    pub fn of_thumbnail(
+        tenant: &TenantId,
+        id: FileId,
+        size: &SizeName,
+        version: &SpecVersion,
+        making: Uuid,
+    ) -> Self {
+        let making = hex::encode(&making.as_bytes()[10..]);
+        Self(format!("{}.{size}.{version}.{making}", Self::of_file(tenant, id)))
+    }
+
+    /// The file of whose thumbnails one lives there; `None` for a key of another kind.
+    pub fn thumbnail_of(&self) -> Option<(TenantId, FileId)> {
+        let (file, rest) = self.0.split_once('.')?;
+        let is_one = rest.split('.').count() == 3 && rest.split('.').all(|part| !part.is_empty());
+        is_one.then(|| Self(file.to_owned()).file()).flatten()
     }
 
     /// A key that was read from our own database or listing; `None` if it could leave its store.

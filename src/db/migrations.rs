@@ -32,6 +32,8 @@ const STEPS: &[Step] = &[
     step!(6, "grants", "0006_grants.sql"),
     step!(7, "database id", "0007_database_id.sql"),
     step!(9, "sealing", "0009_sealing.sql"),
+    step!(10, "jobs", "0010_jobs.sql"),
+    step!(11, "thumbnails", "0011_thumbnails.sql"),
 ];
 
 /// Where the list of applied ones is.

@@ -65,13 +65,14 @@ pub async fn all(c: &mut Conn) -> Result<Vec<Store>> {
     Ok(on!(c, c => sqlx::query_as(ALL).fetch_all(&mut *c).await)?)
 }
 
-/// Names of the stores that uploads, files or deletions name: without one of these the service lacks bytes.
+/// Names of the stores that uploads, files, thumbnails or deletions name: without one of these the service lacks bytes.
 pub async fn referenced(c: &mut Conn) -> Result<Vec<String>> {
     const REFERENCED: &str = "
         SELECT name
         FROM cifra_stores
         WHERE EXISTS (SELECT 1 FROM cifra_files WHERE store = name)
            OR EXISTS (SELECT 1 FROM cifra_uploads WHERE store = name)
+           OR EXISTS (SELECT 1 FROM cifra_thumbnails WHERE store = name)
            OR EXISTS (SELECT 1 FROM cifra_blob_deletions WHERE store = name)
         ORDER BY name
     ";

@@ -21,7 +21,7 @@ use crate::base::{
 };
 use crate::blob::{BlobKey, Leftovers, Stores};
 use crate::db::audit::{self, Action, Entry};
-use crate::db::{Db, Urgency, blob_deletions, files, uploads};
+use crate::db::{Db, Urgency, blob_deletions, files, jobs, thumbnails, uploads};
 use crate::telemetry::{Tasks, failpoint, metrics};
 
 pub use self::change::{Expected, FileChange};
@@ -140,7 +140,8 @@ impl FileService {
         Ok(sha256.finish())
     }
 
-    /// Deletes the file: its record at once and durably, its bytes right after, or once the delay is over.
+    /// Deletes the file and its thumbnails: its record at once and durably, the bytes right after, or once the delay is
+    /// over.
     ///
     /// # Errors
     /// `FileNotFound`; `Unavailable` when the database does not answer: it may still happen, ask again.
@@ -155,13 +156,16 @@ impl FileService {
             Box::pin(async move {
                 let Some((store, key)) = files::delete(c, &tenant, id).await? else { return Ok(None) };
                 uploads::delete(c, &tenant, id.upload()).await?;
+                jobs::remove(c, jobs::THUMBNAILS, &tenant, &id.to_string()).await?;
                 let purge_after = now.plus(service.purge_delay_of(&store));
                 blob_deletions::insert(c, &store, &key, purge_after, now).await?;
+                let mut blobs = thumbnails::delete_with_file(c, &tenant, id, purge_after, now).await?;
+                blobs.push((store, key));
                 audit::insert(c, &entry).await?;
-                Ok(Some((store, key, purge_after)))
+                Ok(Some((blobs, purge_after)))
             })
         });
-        let (store, key, purge_after) = deleted.await?.ok_or_else(|| not_found(id))?;
+        let (blobs, purge_after) = deleted.await?.ok_or_else(|| not_found(id))?;
         failpoint::hit("delete.after_commit");
         tracing::info!(file.id = %id, "deleted file {id}");
         if purge_after > now {
@@ -170,8 +174,10 @@ impl FileService {
         let service = Arc::clone(self);
         // On its own, so that a client that leaves does not stop it half-way; the sweeper is the net.
         self.tasks.spawn("remove blob", async move {
-            if let Err(error) = service.remove(&store, &key, purge_after).await {
-                tracing::warn!(%key, %error, "blob {key} was not removed yet");
+            for (store, key) in blobs {
+                if let Err(error) = service.remove(&store, &key, purge_after).await {
+                    tracing::warn!(%key, %error, "blob {key} was not removed yet");
+                }
             }
         });
         Ok(())

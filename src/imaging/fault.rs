@@ -29,6 +29,16 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::NotAnImage,
+        Self::UnsupportedFormat,
+        Self::TooLarge,
+        Self::Corrupt,
+        Self::TimedOut,
+        Self::Crashed,
+    ];
+
     /// The word.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -39,6 +49,11 @@ impl Reason {
             Self::TimedOut => "timed_out",
             Self::Crashed => "crashed",
         }
+    }
+
+    /// The reason that has this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
     }
 
     /// Whether the picture was left alone, rather than tried in vain.

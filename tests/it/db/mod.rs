@@ -9,12 +9,14 @@ mod files_change;
 mod files_list;
 mod idempotency_keys;
 mod identity;
+mod jobs;
 mod journal;
 mod lists;
 mod postgres;
 mod sealed;
 mod soak;
 mod sqlite;
+mod thumbnails;
 mod usage;
 mod writer;
 
