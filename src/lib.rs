@@ -9,7 +9,7 @@
 //! | 7 | [`http`] | routes, headers, problem+json; translates, decides nothing |
 //! | 6 | [`app`] | the one place where stores and services are built and stopped |
 //! | 5 | [`upload`], [`files`], [`media`], [`ops`] | services: decide |
-//! | 4 | [`auth`], [`idempotency`] | who may: keys, tenants, the rules of open mode; what was answered, for requests that are repeated |
+//! | 4 | [`auth`], [`idempotency`], [`jobs`] | who may: keys, tenants, the rules of open mode; what was answered, for requests that are repeated; what runs later |
 //! | 3 | [`blob`], [`session`] | stores: bytes, and what is known of an upload on its way |
 //! | 2 | [`db`], [`redis`] | connections, statements, migrations; what nodes tell each other beside them |
 //! | 1 | [`config`], [`telemetry`], [`client`], [`imaging`] | settings; logs, metrics, tasks; the HTTP client of the CLI; pictures in, thumbnails out |
@@ -32,6 +32,7 @@ pub mod files;
 pub mod http;
 pub mod idempotency;
 pub mod imaging;
+pub mod jobs;
 pub mod media;
 pub mod ops;
 pub mod redis;

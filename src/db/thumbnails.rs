@@ -296,7 +296,7 @@ pub async fn known(c: &mut Conn, store: &str, keys: &[BlobKey]) -> Result<Vec<Bl
     let padded = keys.iter().chain(std::iter::repeat(first)).take(stores::LOOKED_UP_MAX);
     Ok(on!(c, c => {
         let query = sqlx::query_scalar(KNOWN).bind(store);
-        padded.fold(query, |query, key| query.bind(key)).fetch_all(&mut *c).await
+        padded.fold(query, sqlx::query::QueryScalar::bind).fetch_all(&mut *c).await
     })?)
 }
 

@@ -17,6 +17,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("ops", 5),
     ("auth", 4),
     ("idempotency", 4),
+    ("jobs", 4),
     ("blob", 3),
     ("session", 3),
     ("db", 2),
