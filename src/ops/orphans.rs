@@ -1,6 +1,7 @@
 //! Orphans: what is in a store although no row of the database names it. Nothing here is removed on a hunch.
 //!
-//! An orphan is at least a day old, and its id is in no row of any table: files, uploads, deletions that wait. It is
+//! An orphan is at least a day old, and its id is in no row of any table: files, uploads, deletions that wait; of a
+//! thumbnail it is the key that is in none, because a file's thumbnails are replaced while the file stays. It is
 //! looked for in the store's listing, some at a time, so that memory stays bounded however large the store is; what
 //! is to be removed is looked up once more right before it goes. Runs beside a service that writes. What has a name
 //! that is none of ours is counted and never touched. Called by `cli` (`cifra storage orphans`).
@@ -14,7 +15,7 @@ use futures_util::stream::BoxStream;
 use crate::base::{BlobKey, Clock, Error, FileId, Principal, Result, Timestamp};
 use crate::blob::{BlobMeta, BlobResult, PartStore, Unfinished};
 use crate::db::audit::{self, Action, Entry};
-use crate::db::{Db, Urgency, blob_deletions, stores, uploads};
+use crate::db::{Db, Urgency, blob_deletions, stores, thumbnails, uploads};
 
 /// What is younger may be on its way, in a process that has not told the database yet.
 const AGE_MIN: Duration = Duration::from_hours(24);
@@ -117,31 +118,41 @@ impl Orphans {
     }
 
     /// Whether it may be an orphan as far as the listing tells; counts it.
-    fn candidate(&self, meta: BlobMeta, summary: &mut Summary) -> Option<(FileId, BlobMeta)> {
+    fn candidate(&self, meta: BlobMeta, summary: &mut Summary) -> Option<BlobMeta> {
         summary.looked_at += 1;
-        let Some((_, id)) = meta.key.file() else {
+        if meta.key.file().is_none() && meta.key.thumbnail_of().is_none() {
             summary.foreign += 1;
             return None;
-        };
-        self.is_old(meta.modified).then_some((id, meta))
+        }
+        self.is_old(meta.modified).then_some(meta)
     }
 
     fn is_old(&self, since: Timestamp) -> bool {
         self.clock.now().since(since) >= AGE_MIN
     }
 
-    /// Those whose ids are in no row.
-    async fn unknown(&self, candidates: Vec<(FileId, BlobMeta)>) -> Result<Vec<BlobMeta>> {
+    /// Those that are in no row.
+    async fn unknown(&self, mut candidates: Vec<BlobMeta>) -> Result<Vec<BlobMeta>> {
         if candidates.is_empty() {
-            return Ok(Vec::new());
+            return Ok(candidates);
         }
-        let asked: Vec<(FileId, BlobKey)> =
-            candidates.iter().map(|(id, meta)| (*id, meta.key.clone())).collect();
+        let keys = || candidates.iter().map(|meta| meta.key.clone());
+        let files: Vec<(FileId, BlobKey)> =
+            keys().filter_map(|key| key.file().map(|(_, id)| (id, key))).collect();
+        let thumbnails: Vec<BlobKey> = keys().filter(|key| key.thumbnail_of().is_some()).collect();
         let name = self.name.clone();
-        let known =
-            self.db.read(move |c| Box::pin(async move { stores::known(c, &name, &asked).await })).await?;
-        let unknown = candidates.into_iter().filter(|(id, _)| !known.contains(id));
-        Ok(unknown.map(|(_, meta)| meta).collect())
+        let known = self.db.read(move |c| {
+            Box::pin(async move {
+                let files = stores::known(c, &name, &files).await?;
+                Ok((files, thumbnails::known(c, &name, &thumbnails).await?))
+            })
+        });
+        let (files, thumbnails) = known.await?;
+        candidates.retain(|meta| match meta.key.file() {
+            Some((_, id)) => !files.contains(&id),
+            None => !thumbnails.contains(&meta.key),
+        });
+        Ok(candidates)
     }
 
     /// By the row of an upload; or by that of a file which comes in one request, and may take as long as it likes.
@@ -169,8 +180,7 @@ impl Orphans {
             return Ok(());
         }
         if round.treatment == Treatment::Remove {
-            let Some((_, id)) = meta.key.file() else { return Ok(()) };
-            if self.unknown(vec![(id, meta.clone())]).await?.is_empty() {
+            if self.unknown(vec![meta.clone()]).await?.is_empty() {
                 return Ok(());
             }
             self.store.delete(&meta.key).await?;

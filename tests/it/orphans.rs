@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cifra::base::principal::Actor;
+use cifra::base::thumbnail::ThumbnailSpec;
 use cifra::base::{BlobKey, Clock, FileId, ManualClock, Principal, SystemClock, TenantId, Timestamp, stream};
 use cifra::blob::BlobStore;
 use cifra::blob::object::{ObjectOptions, ObjectStore, PartBudget};
 use cifra::db::uploads::Upload;
-use cifra::db::{Db, blob_deletions, stores};
+use cifra::db::{DatabaseUrl, Db, blob_deletions, stores};
 use cifra::ops::orphans::{Orphan, Orphans, Summary, Treatment};
 use cifra::telemetry::Tasks;
 use serde_json::{Value, json};
@@ -21,7 +22,7 @@ use uuid::Uuid;
 use crate::client::cifra;
 use crate::db::{an_upload, at, insert, write};
 use crate::harness::api::CHUNK;
-use crate::harness::databases::both_engines;
+use crate::harness::databases::{both_engines, options};
 use crate::harness::process::Server;
 use crate::suites::bytes;
 
@@ -191,4 +192,41 @@ async fn name_all(db: &Db, keys: impl Iterator<Item = &BlobKey>) {
             insert(db, &upload).await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thumbnail_is_an_orphan_when_no_row_names_it_though_its_file_is_there() {
+    let mut server = Server::start().await;
+    let id = server.api.file(b"small").await;
+    server.stop().await;
+    let file: FileId = id.parse().unwrap();
+    let (size, version) = ("small".parse().unwrap(), ThumbnailSpec::inside(150, 150).version());
+    let key = || BlobKey::of_thumbnail(&TenantId::default_tenant(), file, &size, &version, Uuid::new_v4());
+    let (named, noted, unknown) = (key(), key(), key());
+    let database = DatabaseUrl::Sqlite(server.database());
+    let db = Db::connect(&database, &options(), &Tasks::default()).await.unwrap();
+    let (made, waits) = (named.clone(), noted.clone());
+    write(&db, move |c| {
+        let (made, waits) = (made.clone(), waits.clone());
+        Box::pin(async move {
+            const MADE: &str = "
+                INSERT INTO cifra_thumbnails (file_id, size_name, tenant_id, spec_version, status, store, blob_key,
+                    width, height, bytes, content_type, made_at)
+                VALUES ($1, 'small', 'default', '', 'ready', 'local', $2, 1, 1, 7, 'image/png', 0)
+            ";
+            let cifra::db::Conn::Sqlite(one) = &mut *c else { unreachable!() };
+            sqlx::query(MADE).bind(file).bind(&made).execute(&mut **one).await?;
+            let far = Timestamp::from_micros(i64::MAX);
+            blob_deletions::insert(c, "local", &waits, far, at(0)).await
+        })
+    })
+    .await;
+    db.close().await;
+    for key in [&named, &noted, &unknown] {
+        grow_old(&plant(&server, key.as_str()));
+    }
+    let told = lines(&server, &["--json", "--confirm"]);
+    assert_eq!((told.len(), &told[0]["key"]), (2, &json!(unknown.as_str())), "{told:?}");
+    assert_eq!((&told[1]["looked_at"], &told[1]["foreign"]), (&json!(4), &json!(0)));
+    assert_eq!(server.stored().len(), 3);
 }
