@@ -51,7 +51,23 @@ pub struct Jobs {
     clock: Arc<dyn Clock>,
     tasks: Tasks,
     node: Uuid,
+    patience: Patience,
     woken: Arc<Mutex<HashMap<&'static str, Arc<Notify>>>>,
+}
+
+/// How long a job may be silent, and how long it may take to end.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Of a process that dies, another one goes on with its jobs after this.
+    pub lease: Duration,
+    /// When the node stops, jobs have this long to come to their end.
+    pub stop_grace: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { lease: Duration::from_secs(30), stop_grace: Duration::from_secs(5) }
+    }
 }
 
 impl fmt::Debug for Jobs {
@@ -63,7 +79,15 @@ impl fmt::Debug for Jobs {
 impl Jobs {
     /// Jobs of `db`. Nothing is done until [`Jobs::work`] says so.
     pub fn new(db: Db, clock: Arc<dyn Clock>, tasks: Tasks) -> Self {
-        Self { db, clock, tasks, node: Uuid::new_v4(), woken: Arc::default() }
+        let (node, patience, woken) = (Uuid::new_v4(), Patience::default(), Arc::default());
+        Self { db, clock, tasks, node, patience, woken }
+    }
+
+    /// With another patience than the usual one.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// Adds a job in a transaction of its own, and wakes who does it.
@@ -155,7 +179,7 @@ impl Jobs {
             Some(JobUrgency::Awaited) => Urgency::Normal,
             Some(JobUrgency::New | JobUrgency::Rebuild) => Urgency::Background,
         };
-        let (node, after, until) = (self.node, after.cloned(), now.plus(running::LEASE));
+        let (node, after, until) = (self.node, after.cloned(), now.plus(self.patience.lease));
         self.db
             .write(urgency, move |c| {
                 let after = after.clone();

@@ -13,11 +13,6 @@ use crate::base::Result;
 use crate::db::jobs::{self as rows, Unfinished};
 use crate::db::{Commit, Urgency};
 
-/// Of a process that dies, another one goes on with its jobs after this.
-pub(super) const LEASE: Duration = Duration::from_secs(30);
-/// When the node stops, jobs have this long to come to their end.
-const STOP_GRACE: Duration = Duration::from_secs(5);
-
 /// A job that this node took.
 pub(super) struct Running {
     jobs: Jobs,
@@ -54,8 +49,9 @@ impl Running {
     async fn work(&self) -> Ending {
         let (handler, job) = (Arc::clone(&self.handler), self.job.clone());
         let mut handling = std::pin::pin!(AssertUnwindSafe(async move { handler(job).await }).catch_unwind());
-        let mut kept_until = Instant::now() + LEASE;
-        let mut renewal = Instant::now() + LEASE / 3;
+        let lease = self.jobs.patience.lease;
+        let mut kept_until = Instant::now() + lease;
+        let mut renewal = Instant::now() + lease / 3;
         let mut give_back = std::pin::pin!(self.grace_is_over());
         loop {
             tokio::select! {
@@ -68,10 +64,10 @@ impl Running {
                 () = tokio::time::sleep_until(renewal) => {}
             }
             let asked = Instant::now();
-            renewal = asked + LEASE / 3;
-            let until = self.jobs.clock.now().plus(LEASE);
+            renewal = asked + lease / 3;
+            let until = self.jobs.clock.now().plus(lease);
             match tokio::time::timeout_at(kept_until, self.renew(until)).await {
-                Ok(Ok(true)) => kept_until = asked + LEASE,
+                Ok(Ok(true)) => kept_until = asked + lease,
                 Ok(Ok(false)) => return Ending::Lost,
                 Ok(Err(error)) => {
                     let (kind, subject) = (&self.job.kind, &self.job.subject);
@@ -87,7 +83,7 @@ impl Running {
 
     async fn grace_is_over(&self) {
         self.jobs.tasks.stopping().cancelled().await;
-        tokio::time::sleep(STOP_GRACE).await;
+        tokio::time::sleep(self.jobs.patience.stop_grace).await;
     }
 
     async fn renew(&self, until: crate::base::Timestamp) -> Result<bool> {
