@@ -27,6 +27,7 @@ use crate::config::{self, Config, DatabaseUrl};
 use crate::db::{Db, DbOptions};
 use crate::files::{FileService, Quota};
 use crate::idempotency::Idempotency;
+use crate::jobs::Jobs;
 use crate::ops::{Ops, Rates};
 use crate::session::Sessions;
 use crate::telemetry::{Tasks, heap, metrics};
@@ -120,7 +121,9 @@ impl App {
         if let Some(redis) = &redis {
             sessions = sessions.with_nodes(redis.clone(), &tasks);
         }
+        let jobs = Jobs::new(db.clone(), Arc::clone(&clock), tasks.clone());
         if let Db::Sqlite(_) = db {
+            jobs.free_all().await?;
             // This process is the only one: whoever held a claim is gone. On PostgreSQL others hold theirs, and those
             // of who is gone run out.
             for (store, _) in stores.iter() {
@@ -140,7 +143,8 @@ impl App {
             tasks.clone(),
             rules,
         );
-        let uploads = Arc::new(uploads);
+        let eager = config.thumbnails.eager && !config.thumbnails.sizes.is_empty();
+        let uploads = Arc::new(if eager { uploads.with_thumbnails(jobs.clone()) } else { uploads });
 
         let idempotency = Idempotency::new(db.clone(), Arc::clone(&clock), tasks.clone());
         let services = Services {

@@ -268,6 +268,11 @@ impl File {
         format!("\"{}.{}\"", self.version, self.derived)
     }
 
+    /// Whether its content type says so. Its bytes may say otherwise.
+    pub fn is_picture(&self) -> bool {
+        self.content_type.get(..6).is_some_and(|kind| kind.eq_ignore_ascii_case("image/"))
+    }
+
     /// The digest that the file is known by: its SHA-256 where it was computed, else its CRC64NVME.
     pub fn checksum(&self) -> Checksum {
         self.sha256.map_or(Checksum::Crc64Nvme(self.crc64), Checksum::Sha256)

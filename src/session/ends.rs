@@ -10,6 +10,7 @@ use crate::base::digest::Checksum;
 use crate::base::{Principal, Result, TenantId, Timestamp, UploadId};
 use crate::db::audit::{self, Action, Entry};
 use crate::db::files::{self, File};
+use crate::db::jobs::{self, NewJob};
 use crate::db::uploads::{self, EndOutcome, EndState, FinishClaim, Released, Upload};
 use crate::db::usage::Limits;
 use crate::db::{Commit, Urgency, parts};
@@ -129,27 +130,31 @@ impl Sessions {
         lost
     }
 
-    /// The last step: the file is there and the upload completed, in one durable transaction. `false` if the
-    /// claim is somebody else's by now; then nothing has changed.
+    /// The last step: the file is there, the upload completed, and `jobs` are added, in one durable transaction. `false`
+    /// if the claim is somebody else's by now; then nothing has changed.
     pub async fn complete(
         &self,
         who: &Principal,
         id: UploadId,
         fence: i64,
         file: &File,
+        jobs: &[NewJob],
         now: Timestamp,
     ) -> Result<bool> {
-        let (file, entry) = (file.clone(), Entry::file_created(who, file));
+        let (file, jobs, entry) = (file.clone(), jobs.to_vec(), Entry::file_created(who, file));
         let completed = self
             .db
             .write_to_the_end(Urgency::Normal, Commit::Durable, move |c| {
-                let (file, entry) = (file.clone(), entry.clone());
+                let (file, jobs, entry) = (file.clone(), jobs.clone(), entry.clone());
                 Box::pin(async move {
                     let mine = uploads::complete(c, id, fence, now).await?;
                     if mine {
                         // Its bytes were within the limits when the upload began.
                         files::insert(c, &file, &Limits::NONE).await?.require(&Limits::NONE)?;
                         audit::insert(c, &entry).await?;
+                        for job in &jobs {
+                            jobs::add(c, job, now).await?;
+                        }
                     }
                     Ok(mine)
                 })

@@ -20,7 +20,7 @@ mod tests;
 pub use claims::{Claim, Claims};
 pub use ends::FINISH_CLAIM_TTL;
 pub use signals::{Signals, Watcher};
-pub use whole::Announced;
+pub use whole::{Announced, Publication};
 
 use std::sync::Arc;
 

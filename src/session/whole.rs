@@ -6,6 +6,7 @@ use crate::base::{BlobKey, Code, Error, Principal, Result, Timestamp};
 use crate::db::audit::{self, Entry};
 use crate::db::files::{self, File};
 use crate::db::idempotency_keys::{self, Answered};
+use crate::db::jobs::{self, NewJob};
 use crate::db::usage::Limits;
 use crate::db::{Commit, Urgency, blob_deletions, upload_tokens};
 
@@ -18,6 +19,19 @@ pub struct Announced {
     pub key: BlobKey,
     /// Until when nobody touches them.
     pub until: Timestamp,
+}
+
+/// What becomes visible at once, and what goes with it.
+#[derive(Debug)]
+pub struct Publication<'a> {
+    /// The files.
+    pub files: &'a [File],
+    /// What is to be done with them.
+    pub jobs: &'a [NewJob],
+    /// What their client is answered, if that is kept.
+    pub answered: Option<Answered>,
+    /// Their bytes, where those were announced.
+    pub announced: &'a [Announced],
 }
 
 impl Sessions {
@@ -57,9 +71,9 @@ impl Sessions {
         Ok(())
     }
 
-    /// Adds files that came without a session and keeps what was `answered`, in one transaction, if their tenant stays
-    /// within `limits`: from here on they are visible. Takes back what was `announced` of their bytes; if that does not
-    /// stand any more, the bytes may be gone, and nothing happens. Answers only when that is certain.
+    /// Adds files that came without a session, with what goes with them, in one transaction, if their tenant stays within
+    /// `limits`: from here on they are visible. Takes back what was announced of their bytes; if that does not stand any
+    /// more, the bytes may be gone, and nothing happens. Answers only when that is certain.
     ///
     /// # Errors
     /// `Unavailable` when the connection broke: it may have happened. Else nothing has. `Overloaded` if an announcement
@@ -67,18 +81,16 @@ impl Sessions {
     pub async fn publish(
         &self,
         who: &Principal,
-        files: &[File],
-        answered: Option<Answered>,
+        publication: Publication<'_>,
         commit: Commit,
         limits: Limits,
-        announced: &[Announced],
     ) -> Result<()> {
-        let (files, who) = (files.to_vec(), who.clone());
-        let announced = announced.to_vec();
+        let Publication { files, jobs, answered, announced } = publication;
+        let (files, jobs, announced, who) = (files.to_vec(), jobs.to_vec(), announced.to_vec(), who.clone());
         self.db
             .write_to_the_end(Urgency::Normal, commit, move |c| {
                 let (files, answered, who) = (files.clone(), answered.clone(), who.clone());
-                let announced = announced.clone();
+                let (announced, jobs) = (announced.clone(), jobs.clone());
                 Box::pin(async move {
                     for Announced { store, key, until } in &announced {
                         if !blob_deletions::withdraw(c, store, key, *until).await? {
@@ -91,6 +103,9 @@ impl Sessions {
                         }
                         files::insert(c, file, &limits).await?.require(&limits)?;
                         audit::insert(c, &Entry::file_created(&who, file)).await?;
+                    }
+                    for job in &jobs {
+                        jobs::add(c, job, job.due_at).await?;
                     }
                     match &answered {
                         Some(answered) => idempotency_keys::insert(c, answered).await,

@@ -190,10 +190,12 @@ impl UploadService {
             version: 1,
             derived: 0,
         };
-        if !self.sessions.complete(who, upload.id, fence, &file, now).await? {
+        let jobs = self.jobs_of(std::slice::from_ref(&file), now);
+        if !self.sessions.complete(who, upload.id, fence, &file, &jobs, now).await? {
             return Err(taken_over(upload));
         }
         failpoint::hit("finish.after_commit");
+        self.wake(&jobs);
         metrics::finalize_stage("journal", begun.elapsed());
         metrics::upload("completed");
         self.fronts.forget(upload.id);

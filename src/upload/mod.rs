@@ -4,7 +4,8 @@
 //! here beginning, looking and giving up; in `chunk` a chunk's way in; in `finish` its becoming a file, and in
 //! `setback` what becomes of it if that fails, in
 //! `flights` the waiting for it; in `front` the SHA-256 of what is there so far; in `suspects` what a loss of
-//! power may have taken; in `sweep` what happens when nobody asks; in `events` the telling of it; in `whole` files that come in one request.
+//! power may have taken; in `sweep` what happens when nobody asks; in `events` the telling of it; in `whole` files that come in one request;
+//! in `pictures` what follows when a picture is a file.
 //! Every decision that is a pure function stands in `plan`.
 
 mod chunk;
@@ -13,6 +14,7 @@ mod finish;
 mod flights;
 mod front;
 mod intake;
+mod pictures;
 pub mod plan;
 mod read_back;
 mod rules;
@@ -48,6 +50,7 @@ pub use crate::db::uploads::{Protocol, Upload, UploadFilter, UploadState};
 use crate::db::uploads::{EndOutcome, EndState};
 use crate::files::{File, FileService};
 use crate::idempotency::Answered;
+use crate::jobs::Jobs;
 use crate::session::Sessions;
 use crate::telemetry::{Tasks, failpoint, metrics};
 
@@ -97,6 +100,8 @@ pub struct UploadService {
     clock: Arc<dyn Clock>,
     tasks: Tasks,
     rules: Rules,
+    /// Of thumbnails, where they are made at once.
+    jobs: Option<Jobs>,
 }
 
 impl fmt::Debug for UploadService {
@@ -117,7 +122,7 @@ impl UploadService {
     ) -> Self {
         let fronts = Fronts::new(sessions.clone(), stores.clone(), Arc::clone(&clock), tasks.clone());
         let (vouched, flights) = (Vouched::default(), Flights::default());
-        Self { sessions, stores, files, fronts, vouched, flights, clock, tasks, rules }
+        Self { sessions, stores, files, fronts, vouched, flights, clock, tasks, rules, jobs: None }
     }
 
     /// Begins an upload. The server decides the size of the chunks; nothing is stored yet.

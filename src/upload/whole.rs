@@ -26,7 +26,7 @@ use crate::config::{ChecksumPolicy, Durability};
 use crate::db::Commit;
 use crate::files::{File, Incoming};
 use crate::idempotency::Answered;
-use crate::session::Announced;
+use crate::session::{Announced, Publication};
 use crate::telemetry::{failpoint, metrics};
 
 /// Whoever waits for the commit longer than this is told that the database is away; it may still come.
@@ -226,8 +226,9 @@ impl Batch {
         }
         let (keys, announced) = (std::mem::take(&mut self.staged), std::mem::take(&mut self.announced));
         let (answered, limits) = (keep(&files), service.files.quota().limits());
-        let published =
-            service.sessions.publish(&self.who, &files, answered, commit, limits, &announced).await;
+        let jobs = service.jobs_of(&files, now);
+        let published = Publication { files: &files, jobs: &jobs, answered, announced: &announced };
+        let published = service.sessions.publish(&self.who, published, commit, limits).await;
         if let Err(error) = published {
             if error.code() != Code::Unavailable {
                 // Nothing was changed: they go with this value.
@@ -236,6 +237,7 @@ impl Batch {
             return Err(error);
         }
         failpoint::hit("files.after_commit");
+        service.wake(&jobs);
         if let Err(error) = service.stores.default_store().reveal(&keys).await {
             tracing::error!(%error, "files are not in their place yet, the next start moves them: {error}");
         }

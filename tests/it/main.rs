@@ -37,6 +37,7 @@ mod http_heads;
 mod http_wire;
 mod idempotency;
 mod imaging;
+mod jobs;
 mod keys;
 mod links;
 mod logs;
