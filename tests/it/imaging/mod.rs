@@ -2,3 +2,5 @@
 
 mod drawn;
 mod jpeg;
+mod plan;
+mod upright;
