@@ -84,7 +84,7 @@ fn a_turned_picture_has_the_thumbnails_of_the_upright_one() {
         size("small", 20, 20, Fit::Cover),
     ];
     let plan = Plan::new((203, 101), &sizes);
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     let upright = draw(decoded(seen.clone()), &plan, Orientation::UPRIGHT, deadline).unwrap();
     for exif in 2..=8 {
         let orientation = Orientation::from_exif(exif);
@@ -100,14 +100,14 @@ fn a_turned_picture_has_the_thumbnails_of_the_upright_one() {
 fn a_jpeg_of_each_orientation_comes_out_upright_with_the_sides_as_seen() {
     let seen = drawn(320, 160, Layout::Rgb);
     let sizes = [size("small", 40, 40, Fit::Inside)];
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let make = |exif: u16| {
+    let deadline = Instant::now() + Duration::from_mins(1);
+    let turned = |exif: u16| {
         let jpeg = encode(&stored(&seen, exif), Encoding::Jpeg { quality: 95 }).unwrap();
         make(&with_orientation(&jpeg, exif), &sizes, &Limits::default(), deadline).unwrap()
     };
-    let upright = make(1);
+    let upright = turned(1);
     for exif in 1..=8 {
-        let made = make(exif);
+        let made = turned(exif);
         assert_eq!((made.picture.width, made.picture.height), (320, 160), "orientation {exif}");
         assert_eq!(u16::from(made.picture.orientation.to_exif()), exif);
         assert_eq!((made.thumbnails[0].width, made.thumbnails[0].height), (40, 20));
