@@ -8,6 +8,7 @@ mod accounts;
 mod identity;
 mod nodes;
 mod orphans;
+mod pictures;
 mod stores;
 mod time;
 
@@ -28,6 +29,7 @@ use crate::db::{Db, DbOptions};
 use crate::files::{FileService, Quota};
 use crate::idempotency::Idempotency;
 use crate::jobs::Jobs;
+use crate::media::ThumbnailService;
 use crate::ops::{Ops, Rates};
 use crate::session::Sessions;
 use crate::telemetry::{Tasks, heap, metrics};
@@ -53,6 +55,8 @@ pub struct Services {
     pub uploads: Arc<UploadService>,
     /// Files.
     pub files: Arc<FileService>,
+    /// Their thumbnails.
+    pub thumbnails: Arc<ThumbnailService>,
     /// How often a tenant may ask.
     pub rates: Rates,
     /// What one tenant may ask for.
@@ -95,12 +99,7 @@ impl App {
         metrics::install();
         // The database's own tasks serve until everybody else has ended.
         let (tasks, db_tasks) = (Tasks::default(), Tasks::default());
-        std::fs::create_dir_all(&config.server.data_dir).map_err(|error| {
-            let folder = config.server.data_dir.display();
-            broken(format!(
-                "the data folder {folder} cannot be made: {error}; set server.data_dir to one that can"
-            ))
-        })?;
+        make_data_folder(&config.server)?;
         // What one process owns is locked before it is looked at: the stores, and the file of a SQLite database.
         let opened = OpenedStores::open(&config.file_upload, &tasks).await?;
         let lock = lock_database(&config.database.url).await?;
@@ -134,6 +133,7 @@ impl App {
         let files = FileService::new(db.clone(), stores.clone(), quota, Arc::clone(&clock), tasks.clone());
         let files = Arc::new(files.purging_after(config.files.purge_delay));
         recount(&files, &tasks);
+        let thumbnails = pictures::start(&db, &files, &stores, &jobs, &clock, &tasks, &config.thumbnails)?;
         let rules = Rules::from(&config.file_upload);
         let uploads = UploadService::new(
             sessions,
@@ -150,6 +150,7 @@ impl App {
         let services = Services {
             uploads: Arc::clone(&uploads),
             files,
+            thumbnails,
             rates: Rates::new(config.limits.requests_per_second, Arc::clone(&clock)),
             limits: config.limits.clone(),
             auth: Arc::clone(&auth),
@@ -161,7 +162,8 @@ impl App {
                 .server
                 .public_url
                 .as_ref()
-                .map_or_else(String::new, |url| url.as_str().to_owned()),
+                .map(|url| url.as_str().to_owned())
+                .unwrap_or_default(),
         };
         let sweeper = Arc::new(Sweeper::new(uploads, idempotency, auth));
         let (services, shutdown_timeout) = (Arc::new(services), config.server.shutdown_timeout);
@@ -235,6 +237,15 @@ impl App {
         drop(lock);
         orderly
     }
+}
+
+fn make_data_folder(config: &config::Server) -> Result<()> {
+    std::fs::create_dir_all(&config.data_dir).map_err(|error| {
+        let folder = config.data_dir.display();
+        broken(format!(
+            "the data folder {folder} cannot be made: {error}; set server.data_dir to one that can"
+        ))
+    })
 }
 
 /// The one process that owns a SQLite database. Commands beside it (`cifra key`) don't, and need not.

@@ -1,4 +1,4 @@
-//! Links: a file's content for whoever has the URL, for a while. Called by `http`.
+//! Links: a file's content, or a thumbnail of it, for whoever has the URL, for a while. Called by `http`.
 
 use std::time::Duration;
 
@@ -14,14 +14,25 @@ use crate::db::idempotency_keys::{self, Answered};
 
 const KIND: &str = "link";
 
-/// How a link's content is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What a link shows, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Shown {
     /// In place, where its type allows.
     Inline,
     /// To be saved.
     Download,
+    /// Not the content, but its thumbnail of this size.
+    Thumbnail(String),
+}
+
+/// Who comes by a link.
+#[derive(Debug, Clone)]
+pub struct Guest {
+    /// May read, in the link's tenant; the caller lets them only at what the link is for.
+    pub who: Principal,
+    /// From then on the link is refused.
+    pub until: Timestamp,
 }
 
 /// A link that was issued.
@@ -40,7 +51,7 @@ struct LinkClaims {
 }
 
 impl AuthService {
-    /// Signs a link to the content of `file`, which the caller has seen that `who` may read. To publish is to change
+    /// Signs a link to what is `shown` of `file`, which the caller has seen that `who` may read. To publish is to change
     /// something: it needs the scope `write`, and is noted. What `keep` makes of it is kept with it.
     ///
     /// # Errors
@@ -73,15 +84,16 @@ impl AuthService {
         Ok(link)
     }
 
-    /// Who comes by a link: may read, in the link's tenant; the caller lets them only at `file`.
+    /// Who comes by a link to what is `shown` of `file`.
     ///
     /// # Errors
     /// `Unauthenticated`, in the same words whatever is wrong.
-    pub async fn open_link(&self, text: &str, file: FileId, shown: Shown) -> Result<Principal> {
+    pub async fn open_link(&self, text: &str, file: FileId, shown: &Shown) -> Result<Guest> {
         let link = self.verify::<LinkClaims>(KIND, text).await?;
-        if link.own.file != file || link.own.shown != shown {
+        if link.own.file != file || link.own.shown != *shown {
             return Err(refused());
         }
-        Ok(Principal::of_tenant(link.tenant, Scopes::from_iter([Scope::Read]), link.issuer))
+        let who = Principal::of_tenant(link.tenant, Scopes::from_iter([Scope::Read]), link.issuer);
+        Ok(Guest { who, until: link.expires_at })
     }
 }

@@ -27,7 +27,7 @@ use crate::db::keys::Key;
 use crate::db::{Db, Urgency, keys, tenants};
 use crate::telemetry::Tasks;
 
-pub use self::links::{Link, Shown};
+pub use self::links::{Guest, Link, Shown};
 pub use self::manage::{Issued, NewKey};
 pub use self::tokens::{NewUploadToken, UploadToken};
 pub use crate::db::audit::Noted;

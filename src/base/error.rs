@@ -209,6 +209,7 @@ codes! {
     KeyNotFound "key-not-found" NotFound "There is no such key";
     UploadNotFound "upload-not-found" NotFound "There is no such upload";
     FileNotFound "file-not-found" NotFound "There is no such file";
+    UnknownThumbnailSize "unknown-thumbnail-size" NotFound "There is no thumbnail size of this name";
     MethodNotAllowed "method-not-allowed" MethodNotAllowed "This method is not for this path";
     RequestTimeout "request-timeout" TimedOut "The request came too slowly";
     TenantExists "tenant-exists" Conflict "There is a tenant of this name already";
@@ -220,11 +221,14 @@ codes! {
     UploadGone "upload-gone" Gone "The upload has ended";
     PreconditionFailed "precondition-failed" PreconditionFailed "A precondition does not hold";
     FileTooLarge "file-too-large" TooLarge "The file is too large";
+    ImageTooLarge "image-too-large" TooLarge "The picture is too large";
     QuotaExceeded "quota-exceeded" TooLarge "The tenant's quota is used up";
     UnsupportedMediaType "unsupported-media-type" UnsupportedMediaType "A body of this kind is not taken here";
+    NotAnImage "not-an-image" UnsupportedMediaType "The file is no picture that has thumbnails";
     RangeNotSatisfiable "range-not-satisfiable" RangeNotSatisfiable "The range lies outside of the file";
     ChunkSizeMismatch "chunk-size-mismatch" Unprocessable "The chunk has not the size that it must have";
     ChecksumMismatch "checksum-mismatch" Unprocessable "The bytes have not the digest that was declared";
+    ImageUndecodable "image-undecodable" Unprocessable "The picture cannot be decoded";
     RateLimited "rate-limited" TooMany "There were too many requests";
     TooManyUploads "too-many-uploads" TooMany "Too many uploads are open";
     Internal "internal" Internal "Something went wrong on our side";

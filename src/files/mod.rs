@@ -9,7 +9,7 @@ mod quota;
 mod read;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -44,7 +44,11 @@ pub struct FileService {
     purge_delay: Option<Duration>,
     clock: Arc<dyn Clock>,
     tasks: Tasks,
+    deleted: OnceLock<Listener>,
 }
+
+/// Who wants to know that a file was deleted here.
+type Listener = Box<dyn Fn(FileId) + Send + Sync>;
 
 impl fmt::Debug for FileService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -55,7 +59,7 @@ impl fmt::Debug for FileService {
 impl FileService {
     /// A service over all `stores` that rows may name.
     pub fn new(db: Db, stores: Stores, quota: Quota, clock: Arc<dyn Clock>, tasks: Tasks) -> Self {
-        Self { db, stores, quota, purge_delay: None, clock, tasks }
+        Self { db, stores, quota, purge_delay: None, clock, tasks, deleted: OnceLock::new() }
     }
 
     /// Keeps the bytes of deleted files for `delay`. `None`: as long as suits the store. A local one lets whoever has
@@ -64,6 +68,12 @@ impl FileService {
     pub fn purging_after(mut self, delay: Option<Duration>) -> Self {
         self.purge_delay = delay;
         self
+    }
+
+    /// Tells `listener` of every file that this node deletes, before whoever deletes it is answered. Only the first call
+    /// counts.
+    pub fn when_deleted(&self, listener: impl Fn(FileId) + Send + Sync + 'static) {
+        drop(self.deleted.set(Box::new(listener)));
     }
 
     /// How much tenants may keep.
@@ -167,6 +177,9 @@ impl FileService {
         });
         let (blobs, purge_after) = deleted.await?.ok_or_else(|| not_found(id))?;
         failpoint::hit("delete.after_commit");
+        if let Some(listener) = self.deleted.get() {
+            listener(id);
+        }
         tracing::info!(file.id = %id, "deleted file {id}");
         if purge_after > now {
             return Ok(()); // the sweeper's
@@ -183,7 +196,8 @@ impl FileService {
         Ok(())
     }
 
-    fn purge_delay_of(&self, store: &str) -> Duration {
+    /// How long bytes in `store` stay when nothing refers to them any more.
+    pub(crate) fn purge_delay_of(&self, store: &str) -> Duration {
         let local = self.stores.named(store).is_ok_and(|store| store.leftovers() != Leftovers::Announced);
         self.purge_delay.unwrap_or(if local { Duration::ZERO } else { PURGE_DELAY_SHARED })
     }

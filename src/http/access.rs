@@ -13,9 +13,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::client_address::ClientAddress;
-use super::links;
+use super::links::{self, LinkEnds};
 use super::problem::Problem;
 use crate::app::Services;
+use crate::auth::Guest;
 use crate::base::{Code, Error, Principal, Result};
 
 /// Routes that answer everybody.
@@ -28,14 +29,26 @@ pub(super) async fn admit(State(state): State<Arc<Services>>, request: Request, 
     let (mut parts, body) = request.into_parts();
     match principal(&state, &parts).await {
         Ok(None) => {}
-        Ok(Some(principal)) => drop(parts.extensions.insert(principal)),
+        Ok(Some(Welcome { who, link_ends })) => {
+            parts.extensions.insert(who);
+            if let Some(link_ends) = link_ends {
+                parts.extensions.insert(link_ends);
+            }
+        }
         Err(error) => return Problem(error).into_response(),
     }
     next.run(Request::from_parts(parts, body)).await
 }
 
+/// Who was let in.
+struct Welcome {
+    who: Principal,
+    /// If they came by a link.
+    link_ends: Option<LinkEnds>,
+}
+
 /// Who it is, if they do not ask too often; `None` where nobody asks.
-async fn principal(state: &Services, request: &Parts) -> Result<Option<Principal>> {
+async fn principal(state: &Services, request: &Parts) -> Result<Option<Welcome>> {
     let headers = &request.headers;
     // RFC 9112 3.2.2 and RFC 9113 8.3.1: a whole URL and `:authority` name the host too.
     let mut hosts: Vec<&str> = request.uri.authority().map(Authority::as_str).into_iter().collect();
@@ -47,23 +60,23 @@ async fn principal(state: &Services, request: &Parts) -> Result<Option<Principal
         Some(_) => {
             let client = request.extensions.get::<ClientAddress>().map(|client| client.0);
             client.map_or(Ok(()), |client| state.rates.admit_stranger(client))?;
-            let who = welcome(state, request).await.inspect_err(|error| {
+            let welcome = welcome(state, request).await.inspect_err(|error| {
                 if let (Some(client), Code::Unauthenticated) = (client, error.code()) {
                     state.rates.count_stranger(client);
                 }
             })?;
-            state.rates.admit(who.tenant())?;
-            Ok(Some(who))
+            state.rates.admit(welcome.who.tenant())?;
+            Ok(Some(welcome))
         }
     }
 }
 
 /// Who comes by a link, or shows a key.
-async fn welcome(state: &Services, request: &Parts) -> Result<Principal> {
-    match links::bearer(state, request).await? {
-        Some(guest) => Ok(guest),
-        None => authenticate(state, &request.headers).await,
-    }
+async fn welcome(state: &Services, request: &Parts) -> Result<Welcome> {
+    Ok(match links::bearer(state, request).await? {
+        Some(Guest { who, until }) => Welcome { who, link_ends: Some(LinkEnds(until)) },
+        None => Welcome { who: authenticate(state, &request.headers).await?, link_ends: None },
+    })
 }
 
 /// Who it is that sent `headers`, as far as is known now: an answer that lasts asks again.

@@ -64,6 +64,21 @@ pub(super) fn evaluate(method: &Method, headers: &HeaderMap, now: &Validators<'_
     Ok(Verdict::Proceed)
 }
 
+/// Weighs the conditions on a representation that has a tag, and no time of its own.
+///
+/// # Errors
+/// `PreconditionFailed`.
+pub(super) fn evaluate_tag(method: &Method, headers: &HeaderMap, etag: &str) -> Result<Verdict> {
+    // RFC 9110 13.1.3 and 13.1.4: without a time, conditions on times say nothing.
+    let mut tags = HeaderMap::new();
+    for name in [header::IF_MATCH, header::IF_NONE_MATCH] {
+        for value in headers.get_all(&name) {
+            tags.append(&name, value.clone());
+        }
+    }
+    evaluate(method, &tags, &Validators { etag, modified: Timestamp::from_micros(0) })
+}
+
 /// The versions of a record that `If-Match` names (13.1.1): of a tag `"<version>.<derived>"` the first part. A weak tag
 /// never matches, nor one that is not ours.
 pub(super) fn expected_version(headers: &HeaderMap) -> Expected {

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use super::access;
 use super::extract::{Path, Who};
-use super::files::FileView;
+use super::file_view::FileView;
 use super::openapi::requests::UploadPath;
 use super::openapi::types::StreamEvent;
 use super::problem::Answer;
@@ -75,7 +75,7 @@ pub(super) async fn watch(
                 }
             }
         };
-        Some((Ok::<_, Infallible>(render(&state, &event)), (events, state, headers)))
+        Some((Ok::<_, Infallible>(render(&state, &event).await), (events, state, headers)))
     });
     Ok(event_stream(Sse::new(rendered).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))))
 }
@@ -88,14 +88,17 @@ fn event_stream(events: impl IntoResponse) -> Response {
     response
 }
 
-fn render(state: &Services, event: &UploadEvent) -> Event {
+async fn render(state: &Services, event: &UploadEvent) -> Event {
     match event {
         UploadEvent::Progress(progress) => {
             let view = UploadView::of_progress(progress);
             Event::default().event("progress").data(text(&view))
         }
         UploadEvent::Completed(file) => {
-            Event::default().event(COMPLETED).id(COMPLETED).data(text(&FileView::of(state, file)))
+            // Where the database does not answer, that they are being made is as true.
+            let pictured = state.thumbnails.describe_one(file).await;
+            let pictured = pictured.unwrap_or_else(|_| state.thumbnails.describe_new(file));
+            Event::default().event(COMPLETED).id(COMPLETED).data(text(&FileView::of(state, file, &pictured)))
         }
         UploadEvent::Failed(error) => Event::default().event("failed").data(text(&failure(error))),
     }

@@ -157,6 +157,11 @@ impl Fields {
         value.unwrap_or_default()
     }
 
+    /// Says that `name` is wrong, beside what else is.
+    pub(super) fn refuse(&mut self, name: &str, detail: &str) {
+        self.fault::<()>(name, detail);
+    }
+
     /// # Errors
     /// `InvalidRequest` `{ errors: [{ pointer, detail }] }` if anything was wrong, or is left over; the code of the
     /// faults where all share another one.

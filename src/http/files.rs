@@ -7,11 +7,11 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::conditions::{self, Validators, Verdict};
 use super::extract::{Json, Path, Query, Who};
+use super::file_view::FileView;
 use super::multipart;
 use super::openapi::answers::NotModified;
 use super::openapi::requests::{Conditions, FileChange as FileChangeBody, FilePath, FileQuery, PageQuery};
@@ -20,11 +20,10 @@ use super::reply::json;
 use super::serve;
 use crate::app::Services;
 use crate::base::Code::{FileNotFound, PreconditionFailed, RangeNotSatisfiable};
-use crate::base::digest::Checksum;
-use crate::base::metadata::{self, Metadata};
+use crate::base::FileId;
+use crate::base::metadata;
 use crate::base::page::Limit;
-use crate::base::{FileId, Timestamp};
-use crate::files::{File, FileChange, FileFilter, Order};
+use crate::files::{FileChange, FileFilter, Order};
 
 /// List files
 ///
@@ -52,7 +51,9 @@ pub(super) async fn list(
     let cursor: Option<String> = params.one("cursor")?;
     params.finish()?;
     let page = state.files.list(&who, filter, order, limit, cursor.as_deref()).await?;
-    let items = page.items.iter().map(|file| FileView::of(&state, file)).collect();
+    let pictured = state.thumbnails.describe(who.tenant(), &page.items).await?;
+    let items = page.items.iter().zip(&pictured).map(|(file, pictured)| FileView::of(&state, file, pictured));
+    let items = items.collect();
     Ok(json(&FilePage { items, next_cursor: page.next_cursor }))
 }
 
@@ -80,7 +81,7 @@ pub(super) async fn show(
     let validators = Validators { etag: &etag, modified: file.updated_at };
     let mut response = match conditions::evaluate(&method, &headers, &validators)? {
         Verdict::NotModified => StatusCode::NOT_MODIFIED.into_response(),
-        Verdict::Proceed => json(&FileView::of(&state, &file)),
+        Verdict::Proceed => json(&FileView::of(&state, &file, &state.thumbnails.describe_one(&file).await?)),
     };
     response.headers_mut().insert(header::ETAG, validators.etag_value());
     Ok(response)
@@ -117,8 +118,9 @@ pub(super) async fn change(
     };
     fields.finish()?;
     let file = state.files.change(&who, id, change, conditions::expected_version(&headers)).await?;
+    let pictured = state.thumbnails.describe_one(&file).await?;
     let etag = [(header::ETAG, file.etag())];
-    Ok((etag, json(&FileView::of(&state, &file))).into_response())
+    Ok((etag, json(&FileView::of(&state, &file, &pictured))).into_response())
 }
 
 /// Read a file
@@ -193,45 +195,4 @@ struct FilePage<'a> {
     items: Vec<FileView<'a>>,
     /// Give it as `cursor` with the same filter and order; null after the last page.
     next_cursor: Option<String>,
-}
-
-/// A file as JSON.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = File)]
-pub(super) struct FileView<'a> {
-    id: FileId,
-    filename: &'a str,
-    size: u64,
-    content_type: &'a str,
-    checksum: Checksum,
-    crc64nvme: Checksum,
-    metadata: &'a Metadata,
-    created_at: Timestamp,
-    updated_at: Timestamp,
-    version: i64,
-    content_url: String,
-    #[schema(required)]
-    image: Option<Value>,
-    #[schema(value_type = Object)]
-    thumbnails: Map<String, Value>,
-}
-
-impl<'a> FileView<'a> {
-    pub(super) fn of(state: &Services, file: &'a File) -> Self {
-        Self {
-            id: file.id,
-            filename: &file.filename,
-            size: file.size,
-            content_type: &file.content_type,
-            checksum: file.checksum(),
-            crc64nvme: Checksum::Crc64Nvme(file.crc64),
-            metadata: &file.metadata,
-            created_at: file.created_at,
-            updated_at: file.updated_at,
-            version: file.version,
-            content_url: format!("{}/api/files/{}/content", state.public_url, file.id),
-            image: None,
-            thumbnails: Map::new(),
-        }
-    }
 }

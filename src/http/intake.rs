@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::extract::{Bytes, Query, Who};
 use super::fields::{Params, invalid};
-use super::files::FileView;
+use super::file_view::FileView;
 use super::form::{FilePart, Form};
 use super::idempotency::Once;
 use super::openapi::requests::{DigestHeaders, FormBody, IdempotencyHeader};
@@ -89,12 +89,15 @@ type Show = fn(&Services, &[File]) -> Created;
 
 /// A raw body is one file.
 fn raw_answer(state: &Services, files: &[File]) -> Created {
-    let view = CreatedView::Raw(Box::new(FileView::of(state, &files[0])));
+    let pictured = state.thumbnails.describe_new(&files[0]);
+    let view = CreatedView::Raw(Box::new(FileView::of(state, &files[0], &pictured)));
     Created::at(format!("/api/files/{}", files[0].id), &view)
 }
 
 fn form_answer(state: &Services, files: &[File]) -> Created {
-    let items = files.iter().map(|file| FileView::of(state, file)).collect();
+    let pictured: Vec<_> = files.iter().map(|file| state.thumbnails.describe_new(file)).collect();
+    let items = files.iter().zip(&pictured).map(|(file, pictured)| FileView::of(state, file, pictured));
+    let items = items.collect();
     Created { location: None, body: text(&CreatedView::Form { items }) }
 }
 

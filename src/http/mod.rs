@@ -15,6 +15,7 @@ mod document;
 mod events;
 mod extract;
 mod fields;
+mod file_view;
 mod files;
 mod fixed;
 mod form;
@@ -37,6 +38,7 @@ mod reply;
 mod serve;
 mod server;
 mod tenants;
+mod thumbnails;
 mod traffic;
 mod upload_tokens;
 mod upload_view;
@@ -72,6 +74,7 @@ fn routes() -> OpenApiRouter<Arc<Services>> {
         .routes(routes!(intake::create, files::list))
         .routes(routes!(files::show, files::change, files::delete))
         .routes(routes!(files::content))
+        .routes(routes!(thumbnails::show))
         .routes(routes!(links::create))
         .routes(routes!(usage::show))
         .routes(routes!(tenants::create, tenants::list))

@@ -3,12 +3,13 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::files::FileView;
+use super::file_view::FileView;
 use super::openapi::types::ChunkRange;
 use crate::app::Services;
 use crate::base::digest::Checksum;
 use crate::base::metadata::Metadata;
 use crate::base::{ChunkIndex, Timestamp, UploadId};
+use crate::media::Pictured;
 use crate::upload::{ChunkReceipt, FinishProgress, Progress, Status, Upload, UploadState};
 
 /// An upload as JSON.
@@ -49,12 +50,13 @@ pub(super) struct UploadView<'a> {
 }
 
 impl<'a> UploadView<'a> {
-    pub(super) fn of(state: &Services, status: &'a Status) -> Self {
+    /// `pictured` is what is known of the file that it became, if it became one.
+    pub(super) fn of(state: &Services, status: &'a Status, pictured: &'a Pictured) -> Self {
         Self {
             offset: Some(status.offset),
             missing: Some(&status.missing),
             progress: status.progress.map(ProgressView::from),
-            file: status.file.as_ref().map(|file| FileView::of(state, file)),
+            file: status.file.as_ref().map(|file| FileView::of(state, file, pictured)),
             ..Self::of_row(&status.upload)
         }
     }

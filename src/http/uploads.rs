@@ -7,7 +7,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 
 use super::extract::{Bytes, Json, Path, Path2, Query, Who};
-use super::files::FileView;
+use super::file_view::FileView;
 use super::idempotency::Once;
 use super::openapi::requests::{
     ChunkPath, DigestHeaders, Finalize as FinalizeBody, IdempotencyHeader, NewUpload as NewUploadBody,
@@ -25,6 +25,7 @@ use crate::base::Code::{
 use crate::base::metadata;
 use crate::base::page::Limit;
 use crate::base::{ChunkIndex, UploadId};
+use crate::media::Pictured;
 use crate::upload::{ChunkIn, Finalized, NewUpload, OnRepeat, Status, UploadFilter, UploadState};
 
 /// Seconds: whoever asks again waits with us, not before the door.
@@ -65,7 +66,7 @@ pub(super) async fn create(
     fields.finish()?;
     let view = |status: &Status| {
         let location = format!("/api/uploads/{}", status.upload.id);
-        Created::at(location, &UploadView::of(&state, status))
+        Created::at(location, &UploadView::of(&state, status, &Pictured::default()))
     };
     let status = state.uploads.create(&who, new, once.keeping(view)).await?;
     Ok(view(&status).into_response())
@@ -117,7 +118,11 @@ pub(super) async fn show(
     Who(who): Who,
 ) -> Answer {
     let status = state.uploads.status(&who, id).await?;
-    Ok(json(&UploadView::of(&state, &status)))
+    let pictured = match &status.file {
+        Some(file) => state.thumbnails.describe_one(file).await?,
+        None => Pictured::default(),
+    };
+    Ok(json(&UploadView::of(&state, &status, &pictured)))
 }
 
 /// List uploads
@@ -177,13 +182,14 @@ pub(super) async fn finalize(
     let finished = match state.uploads.finalize(&who, id, checksum).await? {
         Finalized::Done(finished) => finished,
         Finalized::Working(status) => {
-            let view = json(&UploadView::of(&state, &status));
+            let view = json(&UploadView::of(&state, &status, &Pictured::default()));
             let location = (header::LOCATION, format!("/api/uploads/{id}"));
             let again = (header::RETRY_AFTER, FINALIZE_RETRY_AFTER.to_owned());
             return Ok((StatusCode::ACCEPTED, [location, again], view).into_response());
         }
     };
-    let view = json(&FileView::of(&state, &finished.file));
+    let pictured = state.thumbnails.describe_one(&finished.file).await?;
+    let view = json(&FileView::of(&state, &finished.file, &pictured));
     if !finished.created {
         return Ok(view);
     }

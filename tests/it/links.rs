@@ -145,7 +145,7 @@ async fn a_link_lives_at_most_seven_days_and_is_noted() {
         (json!({ "expires_in_seconds": 0 }), "/expires_in_seconds"),
         (json!({ "expires_in_seconds": 7 * DAY + 1 }), "/expires_in_seconds"),
         (json!({ "expires_in_seconds": 1, "download": "yes" }), "/download"),
-        (json!({ "expires_in_seconds": 1, "thumbnail": "small" }), "/thumbnail"),
+        (json!({ "expires_in_seconds": 1, "thumbnail": 5 }), "/thumbnail"),
     ] {
         assert_eq!(app.post(&links, &wanted).await.pointers(), [pointer], "{wanted}");
     }

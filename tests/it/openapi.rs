@@ -22,7 +22,10 @@ fn operations(document: &Value) -> Vec<(String, String, Value)> {
 
 /// A path that somebody could ask for.
 fn filled(path: &str) -> String {
-    path.replace("{id}", NOBODY).replace("{index}", "0").replace("{code}", "internal")
+    path.replace("{id}", NOBODY)
+        .replace("{index}", "0")
+        .replace("{code}", "internal")
+        .replace("{size}", "small")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -42,7 +42,8 @@ impl Route {
             template if template.starts_with("/api/uploads/") => upload.id.as_str(),
             _ => "",
         };
-        let path = self.template.replace("{id}", id).replace("{index}", "0").replace("{code}", "forbidden");
+        let path = self.template.replace("{id}", id).replace("{index}", "0");
+        let path = path.replace("{code}", "forbidden").replace("{size}", "small");
         assert!(
             !path.contains('{') && !path.contains("//"),
             "a new kind of path: teach this test its ids: {path}"

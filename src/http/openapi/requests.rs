@@ -40,8 +40,10 @@ pub(in crate::http) struct NewLink {
     /// At most seven days.
     #[schema(minimum = 1, maximum = 604_800)]
     expires_in_seconds: u64,
-    /// As an attachment, to be saved.
+    /// As an attachment, to be saved. Not of a thumbnail.
     download: Option<bool>,
+    /// The thumbnail of this size in place of the content.
+    thumbnail: Option<String>,
 }
 
 /// What an upload token is to allow.
@@ -128,6 +130,17 @@ pub(in crate::http) struct ChunkPath {
 pub(in crate::http) struct FilePath {
     /// The file.
     id: FileId,
+}
+
+/// `/api/files/{id}/thumbnails/{size}`
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(in crate::http) struct ThumbnailPath {
+    /// The file.
+    id: FileId,
+    /// What the size is called in the service's configuration.
+    #[param(example = "small")]
+    size: String,
 }
 
 /// `/problems/{code}`

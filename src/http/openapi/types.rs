@@ -37,6 +37,9 @@ pub(in crate::http) struct ChunkRange;
 /// A media type, or a kind of them.
 pub(in crate::http) struct MediaRange;
 
+/// Where a thumbnail stands.
+pub(in crate::http) struct ThumbnailStatus;
+
 /// An event of a stream (`text/event-stream`).
 pub(in crate::http) struct StreamEvent;
 
@@ -47,6 +50,11 @@ schemas! {
         "pattern": r"^[!#$%&'+.^_`|~0-9A-Za-z-]+/(\*|[!#$%&'+.^_`|~0-9A-Za-z-]+)$",
         "description": "A media type such as `image/png`, or all of a kind such as `image/*`.",
         "examples": ["image/*"],
+    });
+    ThumbnailStatus = json!({
+        "type": "string",
+        "enum": ["ready", "pending", "skipped", "failed"],
+        "description": "Where a thumbnail stands. A skipped one was left alone, a failed one was tried in vain.",
     });
     StreamEvent = json!({
         "type": "object",

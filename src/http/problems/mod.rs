@@ -51,6 +51,8 @@ pub(super) enum Kind {
     Ranges,
     /// `[{ pointer, detail }, …]`
     Faults,
+    /// `["small", …]`
+    Texts,
 }
 
 impl Member {
@@ -72,6 +74,7 @@ impl Kind {
             Self::Flag => "true or false",
             Self::Ranges => "list of [first, last]",
             Self::Faults => "list of { pointer, detail }",
+            Self::Texts => "list of strings",
         }
     }
 
@@ -81,6 +84,7 @@ impl Kind {
             Self::Text => json!({ "type": "string" }),
             Self::Count => json!({ "type": "integer", "minimum": 0 }),
             Self::Flag => json!({ "type": "boolean" }),
+            Self::Texts => json!({ "type": "array", "items": { "type": "string" } }),
             Self::Ranges => json!({ "type": "array", "items": {
                 "type": "array", "items": { "type": "integer", "minimum": 0 }, "minItems": 2, "maxItems": 2,
             } }),

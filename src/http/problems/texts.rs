@@ -78,6 +78,11 @@ texts! {
         "There is no such file, as far as this client may know."
         "It never existed, it was deleted, it belongs to another tenant, or its upload has not been finalized yet."
         "Check the id; look at `GET /api/uploads/{id}` if the file may still be on its way.";
+    UnknownThumbnailSize:
+        "The service makes no thumbnails of this name."
+        "Sizes have names, which the service's configuration gives them (`thumbnails.sizes`); this one is not among them."
+        "Take one of `sizes`, or the addresses in the file's `thumbnails`."
+        [Member::always("sizes", Kind::Texts, "The names that there are, the smallest first.")];
     MethodNotAllowed:
         "The path exists, but not with this method."
         "GET was sent where POST is expected, or the like."
@@ -136,6 +141,15 @@ texts! {
         "Its size is over `file_upload.max_file_size`, or over what the storage behind it can hold."
         "Send a smaller file, or ask whoever operates the service to raise the limit."
         [Member::always("max_bytes", Kind::Count, "The largest size that is taken.")];
+    ImageTooLarge:
+        "The picture has no thumbnails, because it is too large to be decoded here."
+        "It has more pixels than `thumbnails.max_pixels`, or would take more memory than `thumbnails.memory`. The file \
+         itself is stored and whole."
+        "Send a smaller picture, or ask whoever operates the service to raise the limits and to make them again \
+         (`cifra thumbnails rebuild`)."
+        [Member::always("reason", Kind::Text, "`too_large`."),
+         Member::sometimes("pixels", Kind::Count, "What the picture has, where its headers tell."),
+         Member::always("max_pixels", Kind::Count, "What a picture may have.")];
     QuotaExceeded:
         "The tenant would have more bytes than it may have; nothing of the request was kept."
         "Files count with their size, and open uploads with the size that they announced, whether its bytes came or not. \
@@ -151,6 +165,11 @@ texts! {
         "Send JSON with `Content-Type: application/json`, and bytes without `Content-Encoding`."
         [Member::sometimes("content_type", Kind::Text, "What the file's first bytes say that it is."),
          Member::sometimes("allowed", Kind::Text, "What the upload token is for: media types, with commas between them.")];
+    NotAnImage:
+        "The file has no thumbnails, and will have none."
+        "It is no picture, or one of a format that is not decoded here, such as HEIC, AVIF or SVG."
+        "Ask for thumbnails only of files whose record has some, in `thumbnails`; show the content instead."
+        [Member::always("reason", Kind::Text, "`not_an_image` or `unsupported_format`.")];
     RangeNotSatisfiable:
         "The requested range lies outside of the file."
         "The client believes that the file is longer than it is."
@@ -174,6 +193,12 @@ texts! {
          Member::always("expected", Kind::Text, "What was declared."),
          Member::always("actual", Kind::Text, "What the bytes have."),
          Member::sometimes("chunks_replaceable", Kind::Flag, "At finalize: whether chunks can still be replaced.")];
+    ImageUndecodable:
+        "The picture has no thumbnails, because it cannot be decoded."
+        "The file is damaged or was cut too short to show anything, or takes longer to decode than a picture may. What was \
+         stored is what was sent. It is not tried again."
+        "Look at the file (`GET /api/files/{id}/content`); upload it again if it is broken."
+        [Member::always("reason", Kind::Text, "`corrupt`, `timed_out` or `crashed`.")];
     RateLimited:
         "The tenant makes more requests than it may, or too many came from the client's address without a valid key; this \
          one was not looked at."
@@ -198,8 +223,8 @@ texts! {
         "Wait as long as `Retry-After` says and send the request again. Operators: `/readyz` tells which part it is.";
     Overloaded:
         "The service has more to do than it can take on, and says so at once instead of letting everybody wait."
-        "More requests wait for the database, for memory, or to pass bytes on to the storage than there is room for; or a \
-         file in one request took so long that its bytes were given up."
+        "More requests wait for the database, for memory, for thumbnails, or to pass bytes on to the storage than there is \
+         room for; a file in one request took so long that its bytes were given up; or a thumbnail is not ready yet."
         "Wait as long as `Retry-After` says, then go on with fewer requests at once.";
     StorageFull:
         "There is no room left for this; nothing of the request was kept. Other requests go on."

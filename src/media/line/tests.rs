@@ -1,3 +1,5 @@
+//! Whose turn it is: by size, by tenant, and in the end.
+
 use proptest::prelude::*;
 
 use super::*;

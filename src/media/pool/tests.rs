@@ -1,3 +1,5 @@
+//! Memory given and taken back, whatever happens to those who wait and to those who work.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 

@@ -247,6 +247,12 @@ impl TestApp {
         listed.map(|blob| blob.unwrap().key.as_str().to_owned()).collect().await
     }
 
+    /// Takes a blob out of its store, as an accident would.
+    pub(crate) async fn lose(&self, key: &str) {
+        let key = cifra::base::BlobKey::parse(key).unwrap();
+        self.stores.default_store().delete(&key).await.unwrap();
+    }
+
     /// How many uploads have bytes that are no blob yet; `None` where the store does not tell.
     pub(crate) fn staged(&self) -> Option<usize> {
         self.on_a_folder().then(|| self.files_below("blobs/staging").len())

@@ -17,6 +17,7 @@ pub(crate) mod garage;
 pub(crate) mod gate;
 pub(crate) mod logs;
 pub(crate) mod nginx;
+pub(crate) mod pictures;
 pub(crate) mod postgres;
 pub(crate) mod process;
 mod raw;

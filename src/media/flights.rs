@@ -1,0 +1,158 @@
+//! Who waits for which thumbnail: one flight fetches it, however many ask.
+//!
+//! A flight is a task; it ends when it has an answer, or when nobody waits any more. Called by `get`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use super::get::Loaded;
+use crate::base::{Code, Error, FileId, Result, TenantId};
+
+/// What a flight is for: a size of a file, by its place in the configuration.
+pub(super) type Destination = (TenantId, FileId, usize);
+
+/// All flights of this process. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+pub(super) struct Flights {
+    under_way: Arc<Mutex<HashMap<Destination, Arc<Board>>>>,
+    max: usize,
+}
+
+#[derive(Debug, Clone)]
+enum State {
+    /// Whether it is there is being looked at.
+    Looking,
+    /// It is not, and somebody makes it.
+    Making,
+    /// This came of it.
+    Answered(Loaded),
+}
+
+#[derive(Debug)]
+struct Board {
+    state: watch::Sender<State>,
+    news: Notify,
+}
+
+/// A flight, in the hands of its task. If that dies, those who wait are told.
+#[derive(Debug)]
+pub(super) struct Flight {
+    flights: Flights,
+    destination: Destination,
+    board: Arc<Board>,
+}
+
+/// Whoever has it waits.
+pub(super) struct Ticket(watch::Receiver<State>);
+
+impl Flights {
+    /// At most `max` at once.
+    pub(super) fn new(max: usize) -> Self {
+        Self { under_way: Arc::default(), max }
+    }
+
+    /// Waits with the others for `destination`. Whoever is the first gets the flight too, and has to see to it.
+    ///
+    /// # Errors
+    /// `Overloaded` if there are as many flights as may be.
+    pub(super) fn join(&self, destination: Destination) -> Result<(Ticket, Option<Flight>)> {
+        let mut under_way = self.lock();
+        if let Some(board) = under_way.get(&destination) {
+            return Ok((Ticket(board.state.subscribe()), None));
+        }
+        if under_way.len() >= self.max {
+            let detail = "more thumbnails are waited for than there is room for; ask again";
+            return Err(Error::new(Code::Overloaded, detail));
+        }
+        let (state, ticket) = watch::channel(State::Looking);
+        let board = Arc::new(Board { state, news: Notify::new() });
+        under_way.insert(destination.clone(), Arc::clone(&board));
+        let flight = Flight { flights: self.clone(), destination, board };
+        Ok((Ticket(ticket), Some(flight)))
+    }
+
+    /// Something became of `file`: whoever waits for one of its thumbnails had better look.
+    pub(super) fn tell(&self, file: FileId) {
+        for ((_, waited_for, _), board) in self.lock().iter() {
+            if *waited_for == file {
+                board.news.notify_one();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Destination, Arc<Board>>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Flight {
+    /// Ready when [`Flights::tell`] was called since the last time.
+    pub(super) async fn news(&self) {
+        self.board.news.notified().await;
+    }
+
+    /// Ready when nobody waits any more.
+    pub(super) async fn deserted(&self) {
+        self.board.state.closed().await;
+    }
+
+    /// Ends the flight if still nobody waits.
+    pub(super) fn is_over(&self) -> bool {
+        let mut under_way = self.flights.lock();
+        let over = self.board.state.is_closed();
+        if over {
+            under_way.remove(&self.destination);
+        }
+        over
+    }
+
+    /// Tells all who wait that it has to be made first.
+    pub(super) fn will_take_time(&self) {
+        self.board.state.send_replace(State::Making);
+    }
+
+    /// Tells all who wait.
+    pub(super) fn land(self, answer: Loaded) {
+        self.flights.lock().remove(&self.destination);
+        self.board.state.send_replace(State::Answered(answer));
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let mut under_way = self.flights.lock();
+        // By now it may be another one's.
+        if under_way.get(&self.destination).is_some_and(|board| Arc::ptr_eq(board, &self.board)) {
+            under_way.remove(&self.destination);
+        }
+    }
+}
+
+impl Ticket {
+    /// What became of it; `None` if it has to be made, and was not for as long as `wait`.
+    ///
+    /// # Errors
+    /// If the flight ended without an answer.
+    pub(super) async fn answer(mut self, wait: Duration) -> Result<Option<Loaded>> {
+        let deadline = Instant::now() + wait;
+        // To look takes as long as database and store may take to answer, and no longer.
+        self.until(|state| !matches!(state, State::Looking)).await?;
+        let made = self.until(|state| matches!(state, State::Answered(_)));
+        match tokio::time::timeout_at(deadline, made).await {
+            Err(_) => Ok(None),
+            Ok(state) => match state? {
+                State::Answered(loaded) => Ok(Some(loaded)),
+                State::Looking | State::Making => Ok(None),
+            },
+        }
+    }
+
+    async fn until(&mut self, wanted: impl Fn(&State) -> bool) -> Result<State> {
+        let reached = self.0.wait_for(|state| wanted(state)).await.map(|state| (*state).clone());
+        reached.map_err(|_| Error::internal("the thumbnail could not be fetched", "its flight broke off"))
+    }
+}
