@@ -11,6 +11,7 @@ mod encode;
 mod fault;
 pub mod flatten;
 mod inks;
+mod libwebp;
 mod made;
 pub mod orient;
 mod pipeline;

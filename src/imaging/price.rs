@@ -1,10 +1,10 @@
 //! What a picture costs to decode, before anybody pays: an upper bound of the bytes beside its source.
 
-use super::decode::{Limits, Needed, denominator};
+use super::decode::{Limits, Needed, denominator, scaled, shrink};
 use super::{Fault, Format, Probe, Reason};
 
-/// What a decoder takes that does not grow with the picture: tables, buffers of the inflater, a color profile.
-const FIXED_BYTES: u64 = 8 << 20;
+/// What a decoder takes that does not grow with the picture: tables, buffers of the inflater.
+const FIXED_BYTES: u64 = 1 << 20;
 
 /// The most that decoding takes at once, in bytes, the source not counted.
 ///
@@ -27,13 +27,28 @@ pub fn price(probe: &Probe, needed: Needed, limits: &Limits) -> Result<u64, Faul
 /// What grows with the picture: the output, and the rows that are under way.
 fn decoder_bytes(probe: &Probe, needed: Needed) -> u64 {
     let (width, height) = (u64::from(probe.width), u64::from(probe.height));
+    let (channels, wide) = (u64::from(probe.channels), u64::from(probe.bits.div_ceil(8)));
     match probe.format {
         Format::Jpeg => {
             let part = u64::from(denominator(probe, needed));
-            let channels = u64::from(probe.channels);
-            // Rows of MCUs in several stages: some 10 rows of blocks of 8, 32 pixels high at most.
-            width.div_ceil(part) * height.div_ceil(part) * channels + width * channels * 96
+            // Rows of MCUs, 8 to 32 pixels high, in several stages at once.
+            width.div_ceil(part) * height.div_ceil(part) * channels + 96 * width * channels
         }
-        _ => width * height * 4,
+        Format::Png => {
+            let shrink = u64::from(shrink(probe, needed));
+            let (across, down) = (width.div_ceil(shrink), height.div_ceil(shrink));
+            // The inflater's window of rows grows by doubling up to 12 of them; samples of less than 8 bits and
+            // palettes are unpacked to 4 bytes at most. Sums are 20 bytes a box.
+            let sums = if probe.progressive { across * down } else { across };
+            let out = across * down * if probe.has_alpha || channels == 1 { 4 } else { channels };
+            out + if shrink > 1 { 20 * sums } else { 0 } + 12 * width * channels * wide + 4 * width
+        }
+        Format::WebP => {
+            let (across, down) = scaled(probe, needed);
+            u64::from(across) * u64::from(down) * channels + 256 * width
+        }
+        Format::Gif => width * height * 4,
+        Format::Bmp | Format::Tiff => width * height * (channels.max(3) * wide).max(4),
+        Format::Heic | Format::Avif | Format::JpegXl | Format::Svg => 0,
     }
 }

@@ -46,13 +46,14 @@ pub(super) fn decode(work: &Work<'_>) -> Result<Decoded, Fault> {
     Ok(Decoded { pixels, filled, icc: headers.icc(), truncated: picture.damaged })
 }
 
-/// Whether not even the first row of blocks was filled: its end and all below is the mid-gray of missing data.
+/// Whether not even the first row of blocks was filled: its end and all that is well below it is the mid-gray of
+/// missing data.
 fn shows_nothing(picture: &Decompressed, denominator: u8) -> bool {
-    // An MCU is 8 to 32 pixels high; the first row of the smallest is asked for.
-    let block = 8 / usize::from(denominator);
-    let row = picture.width * picture.format.channels();
+    // Up to 32 pixels high, and up to two blocks of 16 further down libjpeg smooths where there is no detail yet.
+    let below = 64 / usize::from(denominator);
+    let channels = picture.format.channels();
+    let row = picture.width * channels;
     let missing = |samples: &[u8]| samples.iter().all(|sample| (127..=128).contains(sample));
-    let last_of_row =
-        |at: usize| &picture.data[(at + 1) * row - picture.format.channels()..][..picture.format.channels()];
-    missing(last_of_row(0)) && missing(picture.data.get(32.min(4 * block).max(1) * row..).unwrap_or_default())
+    missing(&picture.data[row - channels..row])
+        && missing(picture.data.get(below * row..).unwrap_or_default())
 }

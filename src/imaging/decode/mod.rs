@@ -4,14 +4,22 @@
 //! format allows: JPEG a half, a quarter or an eighth, WebP any size, PNG boxes of pixels averaged as rows stream by;
 //! the others come whole. What [`price`](super::price) said is not passed.
 
+mod boxes;
+mod gif;
 mod jpeg;
+mod other;
+mod png;
+mod webp;
 
 use std::time::Instant;
 
 pub(super) use jpeg::denominator;
+pub(super) use png::shrink;
+pub(super) use webp::scaled;
 
+use super::pixels::zeroed;
 use super::probe::corrupt;
-use super::{Decoded, Fault, Format, Probe, Reason};
+use super::{Decoded, Fault, Format, Layout, Pixels, Probe, Reason};
 
 /// What a picture may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,10 +78,16 @@ pub fn decode(
     work.in_time()?;
     match probe.format {
         Format::Jpeg => jpeg::decode(&work),
-        other => Err(Fault::new(
-            Reason::UnsupportedFormat,
-            format!("{} pictures are not decoded here", other.as_str()),
-        )),
+        Format::Png => png::decode(&work),
+        Format::WebP => webp::decode(&work),
+        Format::Gif => gif::decode(&work),
+        Format::Bmp => other::bmp(&work),
+        Format::Tiff => other::tiff(&work),
+        // `probe` lets none of these through; see there where their door is.
+        Format::Heic | Format::Avif | Format::JpegXl | Format::Svg => {
+            let detail = format!("{} pictures are not decoded here", probe.format.as_str());
+            Err(Fault::new(Reason::UnsupportedFormat, detail))
+        }
     }
 }
 
@@ -99,4 +113,36 @@ impl Work<'_> {
     fn corrupt(&self, what: &str) -> Fault {
         corrupt(self.probe.format, what)
     }
+
+    /// There is less memory than the limits say.
+    fn no_memory(&self) -> Fault {
+        let detail = format!("there is no memory to decode the {} picture", self.probe.format.as_str());
+        Fault::new(Reason::TooLarge, detail)
+    }
+
+    /// Width and height at full size.
+    fn size(&self) -> Result<(usize, usize), Fault> {
+        let side = |side| usize::try_from(side).map_err(|_| self.no_memory());
+        Ok((side(self.probe.width)?, side(self.probe.height)?))
+    }
+}
+
+/// `picture` (Rgb or Rgba) at `x`, `y` of a transparent canvas; what hangs over is cut off. `None` without memory.
+fn on_canvas(picture: &Pixels, (x, y): (u32, u32), (width, height): (u32, u32)) -> Option<Pixels> {
+    let index = |number: u32| usize::try_from(number).ok();
+    let (columns, row) = (index(width.saturating_sub(x).min(picture.width))?, index(width)?.checked_mul(4)?);
+    let mut data = zeroed(row.checked_mul(index(height)?)?)?;
+    let channels = picture.layout.channels();
+    let targets = data.chunks_exact_mut(row).skip(index(y)?);
+    for (target, source) in targets.zip(picture.data.chunks_exact(index(picture.width)? * channels)) {
+        let pixels = target[4 * index(x)?.min(row / 4)..].chunks_exact_mut(4).take(columns);
+        for (to, from) in pixels.zip(source.chunks_exact(channels)) {
+            match *from {
+                [red, green, blue] => to.copy_from_slice(&[red, green, blue, 255]),
+                [red, green, blue, alpha] => to.copy_from_slice(&[red, green, blue, alpha]),
+                _ => return None,
+            }
+        }
+    }
+    Some(Pixels { width, height, layout: Layout::Rgba, data })
 }

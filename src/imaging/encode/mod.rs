@@ -1,6 +1,8 @@
 //! From pixels to bytes: the one list of encoders. No metadata; the same bytes for the same pixels and build.
 
 mod jpeg;
+mod png;
+mod webp;
 
 use bytes::Bytes;
 
@@ -30,7 +32,8 @@ pub enum Encoding {
 pub fn encode(pixels: &Pixels, encoding: Encoding) -> Result<Bytes, Fault> {
     let encoded = match encoding {
         Encoding::Jpeg { quality } => jpeg::encode(pixels, quality),
-        Encoding::WebP { .. } | Encoding::Png => None,
+        Encoding::WebP { quality } => webp::encode(pixels, quality),
+        Encoding::Png => png::encode(pixels),
     };
     encoded.map(Bytes::from).ok_or_else(|| {
         let (width, height, layout) = (pixels.width, pixels.height, pixels.layout);

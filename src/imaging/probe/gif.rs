@@ -7,8 +7,11 @@ use super::{FRAMES_MAX, Fault, Format, Orientation, Probe, corrupt};
 #[derive(Default)]
 struct Frames {
     count: u32,
-    /// Of the first frame: a color that is transparent, or less than the whole canvas.
+    /// The first frame has no transparent color and covers the canvas.
     first_is_opaque: bool,
+    /// Of the first frame, which may be larger than the canvas.
+    first_pixels: u64,
+    first_is_canvas: bool,
 }
 
 pub(super) fn probe(head: &[u8]) -> Result<Probe, Fault> {
@@ -25,7 +28,8 @@ pub(super) fn probe(head: &[u8]) -> Result<Probe, Fault> {
         bits: 8,
         frames: frames.count.max(1),
         progressive: false,
-        held_bytes: 0,
+        // A frame that is not its canvas is unpacked beside it.
+        held_bytes: if frames.first_is_canvas { 0 } else { 4 * frames.first_pixels },
     })
 }
 
@@ -46,8 +50,12 @@ fn frames(file: &[u8], start: usize, canvas: (u16, u16)) -> Frames {
                 frames.count += 1;
                 if frames.count == 1 {
                     let number = |at| u16_at(image, at, Little).unwrap_or(0);
-                    let full = (number(0), number(2)) == (0, 0) && (number(4), number(6)) >= canvas;
-                    frames.first_is_opaque = full && !transparent;
+                    let (width, height) = (number(4), number(6));
+                    let cornered = (number(0), number(2)) == (0, 0);
+                    frames.first_is_opaque =
+                        cornered && width >= canvas.0 && height >= canvas.1 && !transparent;
+                    frames.first_is_canvas = cornered && (width, height) == canvas;
+                    frames.first_pixels = u64::from(width) * u64::from(height);
                 }
                 skip_data(file, at + 11 + palette_len(image[8]))
             }

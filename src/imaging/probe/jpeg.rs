@@ -2,10 +2,7 @@
 //! color profile.
 
 use super::fields::{Order::Big, bytes, u16_at};
-use super::{Fault, Format, Orientation, Probe, Reason, corrupt, exif};
-
-/// A profile longer than this is left out: those of printing presses have some 2 MiB.
-const ICC_MAX: usize = 4 << 20;
+use super::{Fault, Format, ICC_MAX, Orientation, Probe, Reason, corrupt, exif};
 
 /// What stands before the first scan.
 #[derive(Debug, Default)]
@@ -56,6 +53,10 @@ impl<'a> Headers<'a> {
         headers
     }
 
+    fn icc_len(&self) -> usize {
+        self.icc.iter().map(|(_, piece)| piece.len()).sum()
+    }
+
     /// The color profile, put together of its pieces (ICC.1:2022, B.4), if none is missing.
     pub(in crate::imaging) fn icc(&self) -> Option<Vec<u8>> {
         let mut pieces = self.icc.clone();
@@ -95,7 +96,8 @@ impl Frame {
 
 pub(super) fn probe(head: &[u8]) -> Result<Probe, Fault> {
     let headers = Headers::read(head);
-    let frame = headers.frame.ok_or_else(|| corrupt(Format::Jpeg, "ends before its size is told"))?;
+    let frame =
+        headers.frame.as_ref().ok_or_else(|| corrupt(Format::Jpeg, "ends before its size is told"))?;
     // Huffman or arithmetic coding, baseline to progressive: the processes that libjpeg-turbo decodes and shrinks.
     if !matches!(frame.marker, 0xc0..=0xc2 | 0xc9 | 0xca) || frame.bits != 8 {
         let what = "lossless, hierarchical and 12-bit JPEG pictures are not decoded here";
@@ -118,7 +120,7 @@ pub(super) fn probe(head: &[u8]) -> Result<Probe, Fault> {
         bits: 8,
         frames: 1,
         progressive,
-        held_bytes: if progressive { frame.coefficient_bytes() } else { 0 },
+        held_bytes: if progressive { frame.coefficient_bytes() } else { 0 } + headers.icc_len() as u64,
     })
 }
 

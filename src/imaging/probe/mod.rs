@@ -18,6 +18,9 @@ use super::{Fault, Orientation, Reason};
 /// How many bytes of a file's beginning tell, for nearly all files, what [`probe`] wants to know.
 pub const HEAD_BYTES: usize = 256 * 1024;
 
+/// A color profile longer than this is left out: those of printing presses have some 2 MiB.
+const ICC_MAX: usize = 4 << 20;
+
 /// No more frames or pages than this are counted: counting must end soon, and nobody needs the exact number.
 const FRAMES_MAX: u32 = 10_000;
 

@@ -3,6 +3,9 @@
 use super::fields::{Order::Big, bytes, offset_at, u32_at};
 use super::{Fault, Format, Orientation, Probe, corrupt, exif};
 
+/// What a color profile takes while it is unpacked, within the reader's limit of 4 MiB.
+const ICC_BYTES: u64 = 12 << 20;
+
 pub(super) fn probe(head: &[u8]) -> Result<Probe, Fault> {
     let broken = || corrupt(Format::Png, "ends before its size is told, or is broken there");
     let header = bytes(head, 16, 13).filter(|_| head[12..16] == *b"IHDR").ok_or_else(broken)?;
@@ -17,6 +20,7 @@ pub(super) fn probe(head: &[u8]) -> Result<Probe, Fault> {
         _ => return Err(broken()),
     };
     let (mut orientation, mut has_alpha, mut frames) = (Orientation::UPRIGHT, matches!(color, 4 | 6), 1);
+    let mut has_profile = false;
     let mut at = 33;
     while let Some(kind) = bytes(head, at + 4, 4) {
         let len = offset_at(head, at, Big).ok_or_else(broken)?;
@@ -24,6 +28,7 @@ pub(super) fn probe(head: &[u8]) -> Result<Probe, Fault> {
         match (kind, data) {
             (b"IDAT" | b"IEND", _) => break,
             (b"tRNS", _) => has_alpha = true,
+            (b"iCCP", _) => has_profile = true,
             (b"acTL", Some(data)) => frames = u32_at(data, 0, Big).unwrap_or(1).clamp(1, super::FRAMES_MAX),
             (b"eXIf", Some(data)) => orientation = exif::orientation(data),
             _ => {}
@@ -40,6 +45,6 @@ pub(super) fn probe(head: &[u8]) -> Result<Probe, Fault> {
         bits,
         frames,
         progressive: interlace != 0,
-        held_bytes: 0,
+        held_bytes: if has_profile { ICC_BYTES } else { 0 },
     })
 }

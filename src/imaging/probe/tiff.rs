@@ -6,6 +6,7 @@ use super::{FRAMES_MAX, Fault, Format, Orientation, Probe, corrupt};
 const WIDTH: u16 = 0x0100;
 const HEIGHT: u16 = 0x0101;
 const BITS: u16 = 0x0102;
+const COMPRESSION: u16 = 0x0103;
 const ORIENTATION: u16 = 0x0112;
 const SAMPLES: u16 = 0x0115;
 const EXTRA_SAMPLES: u16 = 0x0152;
@@ -78,8 +79,9 @@ pub(super) fn probe(head: &[u8]) -> Result<Probe, Fault> {
         frames += 1;
         next = following.next;
     }
-    // One strip or tile as large as the picture, of samples as wide as they are stored, beside the whole output.
-    let held_bytes = u64::from(width) * u64::from(height) * u64::from(channels) * u64::from(bits.max(8)) / 8;
+    let stored = u64::from(width) * u64::from(height) * u64::from(channels) * u64::from(bits.max(8)) / 8;
+    // The reader's copy beside the output; what JPEG inside of TIFF takes, whole strips or tiles, comes on top.
+    let held_bytes = if matches!(directory.number(COMPRESSION), Some(6 | 7)) { 5 * stored } else { stored };
     let (format, progressive) = (Format::Tiff, false);
     Ok(Probe {
         format,

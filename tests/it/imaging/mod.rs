@@ -2,7 +2,13 @@
 
 mod colors;
 mod drawn;
+mod foreign;
+mod hostile;
 mod jpeg;
+mod memory;
+mod others;
 mod plan;
+mod png;
 mod seen;
 mod upright;
+mod webp;
