@@ -14,7 +14,9 @@ fn gif(frames: &[Frame<'_>]) -> Vec<u8> {
     let mut file = Vec::new();
     let palette = [255, 0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0];
     let mut encoder = Encoder::new(&mut file, 10, 10, &palette).unwrap();
-    frames.iter().for_each(|frame| encoder.write_frame(frame).unwrap());
+    for frame in frames {
+        encoder.write_frame(frame).unwrap();
+    }
     drop(encoder);
     file
 }
