@@ -9,6 +9,7 @@ mod gif;
 mod jpeg;
 mod other;
 mod png;
+mod vp8l;
 mod webp;
 
 use std::time::Instant;

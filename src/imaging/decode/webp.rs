@@ -1,9 +1,9 @@
 //! WebP: scaled while it is decoded, to twice what is needed; of an animation the first frame on its canvas.
 
-use super::{Needed, Work};
+use super::{Needed, Work, vp8l};
 use crate::imaging::libwebp;
-use crate::imaging::probe::webp::{FirstFrame, Headers};
-use crate::imaging::{Decoded, Fault, Layout, Pixels, Probe};
+use crate::imaging::probe::webp::{FirstFrame, Headers, TABLES_BYTES};
+use crate::imaging::{Decoded, Fault, Layout, Pixels, Probe, Reason};
 
 /// The size that it is decoded at, for the canvas as a whole.
 pub(in crate::imaging) fn scaled(probe: &Probe, needed: Needed) -> (u32, u32) {
@@ -26,6 +26,14 @@ pub(super) fn decode(work: &Work<'_>) -> Result<Decoded, Fault> {
     let headers = Headers::read(work.source);
     let canvas = (work.probe.width, work.probe.height);
     let size = scaled(work.probe, work.needed);
+    if let Some(packed) = headers.packed() {
+        let tables = vp8l::table_bytes(packed)
+            .ok_or_else(|| work.corrupt("ends before its first row, or is broken there"))?;
+        if tables > TABLES_BYTES {
+            let detail = "the tables that the picture is packed with take more memory than allowed";
+            return Err(Fault::new(Reason::TooLarge, detail));
+        }
+    }
     let (pixels, truncated) = match headers.frame {
         None => picture(work, work.source, canvas, size)?,
         Some(frame) if frame.covers(canvas) => picture(work, frame.chunks, canvas, size)?,

@@ -12,8 +12,11 @@ pub(in crate::imaging) struct Headers<'a> {
     pub(in crate::imaging) icc: Option<&'a [u8]>,
     has_alpha: bool,
     frames: u32,
-    lossless: bool,
+    lossless: Option<Lossless<'a>>,
+    /// The plane of opacities beside a lossy picture is there.
     alpha_plane: bool,
+    /// What it is packed as, if it is.
+    alpha_stream: Option<&'a [u8]>,
     exif: Option<&'a [u8]>,
 }
 
@@ -25,6 +28,14 @@ pub(in crate::imaging) struct FirstFrame<'a> {
     pub(in crate::imaging) width: u32,
     pub(in crate::imaging) height: u32,
     pub(in crate::imaging) chunks: &'a [u8],
+}
+
+/// A picture without loss, behind its header (RFC 9649, 3.4).
+#[derive(Debug, Clone, Copy)]
+pub(in crate::imaging) struct Lossless<'a> {
+    pub(in crate::imaging) stream: &'a [u8],
+    pub(in crate::imaging) width: u32,
+    pub(in crate::imaging) height: u32,
 }
 
 impl<'a> Headers<'a> {
@@ -66,10 +77,12 @@ impl<'a> Headers<'a> {
         }
     }
 
-    fn picture(&mut self, kind: &[u8], data: &[u8]) {
+    fn picture(&mut self, kind: &[u8], data: &'a [u8]) {
         let size = match kind {
             b"ALPH" => {
                 self.alpha_plane = true;
+                // 2.7.1.2: one byte tells how it is packed.
+                self.alpha_stream = data.split_first().filter(|(how, _)| *how & 3 == 1).map(|(_, rest)| rest);
                 None
             }
             // RFC 6386, 9.1: three bytes of frame tag, the start code, two sides of 14 bits.
@@ -79,9 +92,10 @@ impl<'a> Headers<'a> {
             }
             // RFC 9649, 3.4: the signature, two sides less one of 14 bits, a bit for alpha.
             b"VP8L" if data.first() == Some(&0x2f) => u32_at(data, 1, Little).map(|packed| {
-                self.lossless = true;
+                let (width, height) = ((packed & 0x3fff) + 1, (packed >> 14 & 0x3fff) + 1);
+                self.lossless = Some(Lossless { stream: &data[5..], width, height });
                 self.has_alpha |= self.canvas.is_none() && packed >> 28 & 1 == 1;
-                ((packed & 0x3fff) + 1, (packed >> 14 & 0x3fff) + 1)
+                (width, height)
             }),
             _ => None,
         };
@@ -96,19 +110,30 @@ impl<'a> Headers<'a> {
             pixels = u64::from(frame.width) * u64::from(frame.height);
             composed = if frame.covers((width, height)) { 0 } else { 4 * (canvas + pixels) };
         }
-        let decoder = match (self.lossless, self.alpha_plane) {
-            (true, _) => 4 * pixels + CODES_BYTES.min(pixels * 2),
-            // The plane itself, and the lossless picture that it may be packed as.
-            (false, true) => 5 * pixels,
-            (false, false) => 0,
+        // Pixels of 4 bytes, and up to three small pictures that tell for each block of 4 by 4 how it is coded.
+        let unpacking = 5 * pixels + TABLES_BYTES;
+        let decoder = match (self.lossless, self.alpha_plane, self.alpha_stream) {
+            (Some(_), ..) => unpacking,
+            (None, true, Some(_)) => pixels + unpacking,
+            (None, true, None) => pixels,
+            (None, false, _) => 0,
         };
         decoder + composed
     }
+
+    /// What is packed without loss: the picture, or its opacities.
+    pub(in crate::imaging) fn packed(&self) -> Option<Lossless<'a>> {
+        let (width, height) = match self.frame {
+            Some(frame) => (frame.width, frame.height),
+            None => self.canvas?,
+        };
+        self.lossless.or(self.alpha_stream.map(|stream| Lossless { stream, width, height }))
+    }
 }
 
-/// What the prefix codes of a lossless picture take: libwebp's encoder makes up to 2600 groups of them
-/// (`MAX_HUFF_IMAGE_SIZE`), each of which its decoder unfolds to tables of up to 12 KiB.
-const CODES_BYTES: u64 = 2600 * 12 * 1024;
+/// What the tables of prefix codes may take: libwebp's encoder makes up to 2600 groups of them (`MAX_HUFF_IMAGE_SIZE`),
+/// each of which its decoder unfolds to some 16 KiB. A picture with more is refused when it is decoded.
+pub(in crate::imaging) const TABLES_BYTES: u64 = 2600 * 16 * 1024;
 
 impl<'a> FirstFrame<'a> {
     fn read(data: &'a [u8]) -> Option<Self> {
@@ -141,7 +166,7 @@ pub(super) fn probe(head: &[u8]) -> Result<Probe, Fault> {
         channels: if has_alpha { 4 } else { 3 },
         bits: 8,
         frames: headers.frames.max(1),
-        progressive: headers.lossless,
+        progressive: headers.lossless.is_some(),
         held_bytes: headers.held_bytes(canvas) + headers.icc.map_or(0, |icc| icc.len() as u64),
     })
 }

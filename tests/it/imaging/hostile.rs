@@ -151,6 +151,64 @@ fn thousands_of_scans_are_not_gone_through() {
     assert!(begun.elapsed() < Duration::from_secs(10));
 }
 
+/// Bits, the lowest of each byte first.
+#[derive(Default)]
+struct Bits(Vec<bool>);
+
+impl Bits {
+    fn put(&mut self, count: u32, value: u32) {
+        self.0.extend((0..count).map(|bit| value >> bit & 1 == 1));
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let byte = |bits: &[bool]| bits.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit));
+        self.0.chunks(8).map(byte).collect()
+    }
+}
+
+/// A lossless WebP of 1024 by 1024 pixels, each block of 4 by 4 of which has prefix codes of its own, up to `groups`
+/// (65536 at most).
+fn webp_of_many_codes(groups: u32) -> Vec<u8> {
+    let mut bits = Bits::default();
+    bits.put(32, 1023 | 1023 << 14);
+    // No transform, no cache; a picture of 256 by 256 says which codes are for which block.
+    bits.put(2, 0);
+    bits.put(1, 1);
+    bits.put(3, 0);
+    bits.put(1, 0);
+    // Green and red: 256 symbols of 8 bits each, told in no bits at all but their number.
+    for _ in 0..2 {
+        bits.put(1, 0);
+        bits.put(4, 12 - 4);
+        (0..11).for_each(|_| bits.put(3, 0));
+        bits.put(3, 1);
+        bits.put(1, 1);
+        bits.put(3, 3);
+        bits.put(8, 254);
+    }
+    let only_zero = |bits: &mut Bits| bits.put(4, 1);
+    (0..3).for_each(|_| only_zero(&mut bits));
+    for block in 0..65536_u32 {
+        let group = block % groups;
+        let word = |value: u32| value.reverse_bits() >> 24;
+        bits.put(8, word(group & 255));
+        bits.put(8, word(group >> 8));
+    }
+    (0..5 * groups).for_each(|_| only_zero(&mut bits));
+    webp(&[(*b"VP8L", &[&[0x2f][..], &bits.bytes(), &[0; 64]].concat())])
+}
+
+#[test]
+fn a_lossless_webp_whose_tables_alone_would_fill_the_memory_is_refused() {
+    let decoded = at_least(&webp_of_many_codes(1500), 100, 100).unwrap();
+    assert!(!decoded.truncated);
+    for groups in [20_000, 65_536] {
+        let file = webp_of_many_codes(groups);
+        assert!(file.len() < 400_000);
+        assert_eq!(at_least(&file, 100, 100).unwrap_err().reason, Reason::TooLarge);
+    }
+}
+
 #[test]
 fn frames_are_counted_only_so_far() {
     let frame = b"\x2c\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0";
