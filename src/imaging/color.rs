@@ -3,7 +3,7 @@
 //! Done on the small picture, after resizing; `pipeline` calls it. A profile that is broken, or speaks of another kind
 //! of color than the picture has, is passed over: the picture is taken for sRGB, as browsers do.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use moxcms::{ColorProfile, DataColorSpace, ParsingOptions, Transform8BitExecutor, TransformOptions};
 
@@ -12,6 +12,22 @@ use super::pixels::{Layout, Pixels};
 
 /// A profile larger than this is passed over. Those of printing presses have up to 3 MB.
 const PROFILE_MAX_BYTES: usize = 4 << 20;
+
+/// Conversions that were found lately, the last one first. Most photos have one of a handful of profiles, and to work one
+/// out takes longer than to use it on a thumbnail.
+static KNOWN: Mutex<Vec<Known>> = Mutex::new(Vec::new());
+
+/// How many; one takes some 200 KB.
+const KNOWN_MAX: usize = 16;
+
+/// A profile larger than this, which has tables for each color rather than curves, is not remembered.
+const KNOWN_MAX_BYTES: usize = 16 << 10;
+
+struct Known {
+    layout: Layout,
+    icc: Vec<u8>,
+    conversion: Conversion,
+}
 
 /// How one picture's colors become sRGB.
 #[derive(Clone)]
@@ -40,18 +56,13 @@ impl std::fmt::Debug for Conversion {
 impl Conversion {
     /// For pictures of `layout` with this profile. One that changes no color by more than a level counts as sRGB.
     pub fn new(layout: Layout, icc: Option<&[u8]>) -> Self {
-        let without = if layout == Layout::Cmyk { Self::Inks } else { Self::None };
-        let Some(profile) = icc.and_then(parse) else { return without };
-        let fitting = match (layout, profile.color_space) {
-            (Layout::Rgb | Layout::Rgba, DataColorSpace::Rgb) | (Layout::Cmyk, DataColorSpace::Cmyk) => {
-                by_profile(layout, &profile)
-            }
-            // A decoder makes colors of gray with alpha, so that a profile for gray may come with colors.
-            (Layout::Gray, DataColorSpace::Rgb | DataColorSpace::Gray)
-            | (Layout::Rgb | Layout::Rgba, DataColorSpace::Gray) => by_level(&profile),
-            _ => None,
-        };
-        fitting.unwrap_or(without)
+        let Some(icc) = icc else { return without_profile(layout) };
+        if let Some(known) = known(layout, icc) {
+            return known;
+        }
+        let conversion = by_profile(layout, icc).unwrap_or_else(|| without_profile(layout));
+        remember(layout, icc, &conversion);
+        conversion
     }
 
     /// `pixels` in sRGB: gray stays gray, alpha stays as it is, CMYK becomes RGB.
@@ -84,6 +95,39 @@ impl Conversion {
     }
 }
 
+fn without_profile(layout: Layout) -> Conversion {
+    if layout == Layout::Cmyk { Conversion::Inks } else { Conversion::None }
+}
+
+fn known(layout: Layout, icc: &[u8]) -> Option<Conversion> {
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let index = known.iter().position(|known| known.layout == layout && known.icc == icc)?;
+    known[..=index].rotate_right(1);
+    Some(known[0].conversion.clone())
+}
+
+fn remember(layout: Layout, icc: &[u8], conversion: &Conversion) {
+    if icc.len() <= KNOWN_MAX_BYTES {
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        known.truncate(KNOWN_MAX - 1);
+        known.insert(0, Known { layout, icc: icc.to_vec(), conversion: conversion.clone() });
+    }
+}
+
+/// `None` if the profile is to be passed over.
+fn by_profile(layout: Layout, icc: &[u8]) -> Option<Conversion> {
+    let profile = parse(icc)?;
+    match (layout, profile.color_space) {
+        (Layout::Rgb | Layout::Rgba, DataColorSpace::Rgb) | (Layout::Cmyk, DataColorSpace::Cmyk) => {
+            by_color(layout, &profile)
+        }
+        // A decoder makes colors of gray with alpha, so that a profile for gray may come with colors.
+        (Layout::Gray, DataColorSpace::Rgb | DataColorSpace::Gray)
+        | (Layout::Rgb | Layout::Rgba, DataColorSpace::Gray) => by_level(&profile),
+        _ => None,
+    }
+}
+
 fn parse(icc: &[u8]) -> Option<ColorProfile> {
     let options = ParsingOptions { max_profile_size: PROFILE_MAX_BYTES, ..ParsingOptions::default() };
     ColorProfile::new_from_slice_with_options(icc, options).ok()
@@ -97,7 +141,7 @@ fn transform(
     profile.create_transform_8bit(from, &ColorProfile::new_srgb(), to, TransformOptions::default()).ok()
 }
 
-fn by_profile(layout: Layout, profile: &ColorProfile) -> Option<Conversion> {
+fn by_color(layout: Layout, profile: &ColorProfile) -> Option<Conversion> {
     let (from, to) = match layout {
         Layout::Rgb => (moxcms::Layout::Rgb, moxcms::Layout::Rgb),
         Layout::Rgba => (moxcms::Layout::Rgba, moxcms::Layout::Rgba),

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use cifra::base::thumbnail::Fit;
 use cifra::imaging::color::Conversion;
 use cifra::imaging::{Encoding, Layout, Limits, Pixels, encode, make};
-use moxcms::ColorProfile;
+use moxcms::{
+    ColorProfile, DataColorSpace, LutDataType, LutStore, LutType, LutWarehouse, Matrix3d, ProfileClass,
+};
 
 use super::drawn::{drawn, whole, with_segment};
 use super::plan::size;
@@ -98,6 +100,65 @@ fn a_profile_that_is_broken_or_foreign_is_passed_over() {
         broken[at] ^= 0xff;
         converted(Layout::Rgb, &[200, 150, 100], Some(&broken));
     }
+}
+
+/// Of a press whose inks are all gray: one of them leaves half of the lightness (L* 50), two or more leave none.
+fn gray_press() -> Vec<u8> {
+    // ICC.1 10.10: L* 100 is ff00, a* 0 is 8000.
+    let identity =
+        |channels: usize| (0..=255).map(|level: u16| level * 257).collect::<Vec<u16>>().repeat(channels);
+    let overprint = |inks: u32| {
+        [[0xff00, 0x8000, 0x8000], [0x7f80, 0x8000, 0x8000], [0, 0x8000, 0x8000]]
+            [inks.count_ones().min(2) as usize]
+    };
+    let table = LutDataType {
+        num_input_channels: 4,
+        num_output_channels: 3,
+        num_clut_grid_points: 2,
+        matrix: Matrix3d::IDENTITY,
+        num_input_table_entries: 256,
+        num_output_table_entries: 256,
+        input_table: LutStore::Store16(identity(4)),
+        clut_table: LutStore::Store16((0..16).flat_map(overprint).collect()),
+        output_table: LutStore::Store16(identity(3)),
+        lut_type: LutType::Lut16,
+    };
+    let mut profile = ColorProfile::new_srgb();
+    profile.profile_class = ProfileClass::OutputDevice;
+    profile.color_space = DataColorSpace::Cmyk;
+    profile.pcs = DataColorSpace::Lab;
+    profile.lut_a_to_b_perceptual = Some(LutWarehouse::Lut(table));
+    profile.encode().unwrap()
+}
+
+#[test]
+fn cmyk_with_a_profile_looks_as_its_press_prints() {
+    let icc = gray_press();
+    for (inks, expected) in [
+        ([0, 0, 0, 0], [255; 3]),
+        // L* 50 is level 119 of sRGB.
+        ([255, 0, 0, 0], [119; 3]),
+        ([0, 0, 255, 0], [119; 3]),
+        ([0, 255, 0, 255], [0; 3]),
+    ] {
+        let seen = converted(Layout::Cmyk, &inks, Some(&icc));
+        assert!(near(&seen, &expected, 4), "{inks:?}: {seen:?}");
+    }
+    assert_eq!(converted(Layout::Rgb, &[200, 150, 100], Some(&icc)), [200, 150, 100], "colors are no inks");
+}
+
+#[test]
+fn a_profile_that_was_met_before_means_the_same_again() {
+    let profiles: Vec<Vec<u8>> = (10_u8..40)
+        .map(|gamma| ColorProfile::new_gray_with_gamma(f32::from(gamma) / 10.0).encode().unwrap())
+        .collect();
+    let pass =
+        || profiles.iter().map(|icc| converted(Layout::Gray, &[100], Some(icc))[0]).collect::<Vec<u8>>();
+    let first = pass();
+    assert!(first.is_sorted_by(|one, next| one > next), "more gamma is darker: {first:?}");
+    assert_eq!(pass(), first);
+    // Of the same profile, a gray picture's conversion is not a colored one's.
+    assert_eq!(converted(Layout::Rgb, &[100, 100, 9], Some(&profiles[0])), [100, 100, 9]);
 }
 
 #[test]
