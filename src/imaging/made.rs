@@ -17,7 +17,7 @@ pub struct Picture {
     pub format: &'static str,
     /// As it is stored.
     pub orientation: Orientation,
-    /// Whether it can be transparent anywhere.
+    /// Whether it is transparent anywhere, be it a little.
     pub has_alpha: bool,
     /// Pictures in the file; 1 unless it is animated (or a TIFF of several pages).
     pub frames: u32,
