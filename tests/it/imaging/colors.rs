@@ -9,7 +9,8 @@ use moxcms::{
     ColorProfile, DataColorSpace, LutDataType, LutStore, LutType, LutWarehouse, Matrix3d, ProfileClass,
 };
 
-use super::drawn::{drawn, whole, with_segment};
+use super::drawn::{drawn, whole};
+use super::foreign::with_segment;
 use super::plan::size;
 
 fn one(layout: Layout, samples: &[u8]) -> Pixels {

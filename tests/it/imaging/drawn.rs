@@ -45,9 +45,3 @@ pub(super) fn difference(one: &Pixels, other: &Pixels) -> f64 {
     let sum: u64 = one.data.iter().zip(&other.data).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
     f64::from(u32::try_from(sum).unwrap()) / f64::from(u32::try_from(one.data.len()).unwrap())
 }
-
-/// A JPEG with one more segment, before all others.
-pub(super) fn with_segment(jpeg: &[u8], marker: u8, payload: &[u8]) -> Vec<u8> {
-    let len = u16::try_from(payload.len() + 2).unwrap().to_be_bytes();
-    [&jpeg[..2], &[0xff, marker], &len, payload, &jpeg[2..]].concat()
-}

@@ -7,6 +7,7 @@ mod hostile;
 mod jpeg;
 mod memory;
 mod others;
+mod outputs;
 mod plan;
 mod png;
 mod seen;

@@ -122,5 +122,5 @@ fn with_orientation(jpeg: &[u8], exif: u16) -> Vec<u8> {
     let mut payload = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01".to_vec();
     payload.extend(exif.to_be_bytes());
     payload.extend([0; 6]);
-    super::drawn::with_segment(jpeg, 0xe1, &payload)
+    super::foreign::with_segment(jpeg, 0xe1, &payload)
 }
