@@ -1,4 +1,4 @@
-//! What a picture costs to decode, before anybody pays: an upper bound of the bytes beside its source.
+//! What a picture's thumbnails cost, before anybody pays: an upper bound of the bytes beside its source.
 
 use super::decode::{Limits, Needed, denominator, scaled, shrink};
 use super::{Fault, Format, Probe, Reason};
@@ -6,7 +6,7 @@ use super::{Fault, Format, Probe, Reason};
 /// What a decoder takes that does not grow with the picture: tables, buffers of the inflater.
 const FIXED_BYTES: u64 = 1 << 20;
 
-/// The most that decoding takes at once, in bytes, the source not counted.
+/// The most that decoding, drawing and encoding take at once, in bytes, the source not counted.
 ///
 /// # Errors
 /// `TooLarge` if the picture has more pixels than allowed, or takes more memory.
@@ -16,12 +16,30 @@ pub fn price(probe: &Probe, needed: Needed, limits: &Limits) -> Result<u64, Faul
         let detail = format!("the picture has {pixels} pixels, {} are allowed", limits.pixels_max);
         return Err(Fault::new(Reason::TooLarge, detail));
     }
-    let bytes = FIXED_BYTES + probe.held_bytes + decoder_bytes(probe, needed);
+    let bytes = FIXED_BYTES + probe.held_bytes + decoder_bytes(probe, needed) + drawing_bytes(probe, needed);
     if bytes > limits.memory_max {
         let detail = format!("the picture takes {bytes} bytes to decode, {} are allowed", limits.memory_max);
         return Err(Fault::new(Reason::TooLarge, detail));
     }
     Ok(bytes)
+}
+
+/// What is made of the decoded picture.
+fn drawing_bytes(probe: &Probe, needed: Needed) -> u64 {
+    let (width, height) = (u64::from(needed.width), u64::from(needed.height));
+    // It is resized downward first, at its whole width.
+    let resized = decoded_width(probe, needed) * height * 4;
+    // The largest size as drawn; turned, in sRGB or flattened; the smaller ones; what an encoder makes of one.
+    resized + width * height * 16
+}
+
+fn decoded_width(probe: &Probe, needed: Needed) -> u64 {
+    match probe.format {
+        Format::Jpeg => u64::from(probe.width).div_ceil(u64::from(denominator(probe, needed))),
+        Format::Png => u64::from(probe.width).div_ceil(u64::from(shrink(probe, needed))),
+        Format::WebP => u64::from(scaled(probe, needed).0),
+        _ => u64::from(probe.width),
+    }
 }
 
 /// What grows with the picture: the output, and the rows that are under way.

@@ -1,19 +1,21 @@
-//! What decoding really takes, measured in a process of its own: the price is not passed.
+//! What thumbnails really take, measured in a process of its own: the price is not passed.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cifra::imaging::{Encoding, Layout, Limits, Needed, Pixels, decode, encode, price, probe};
+use cifra::base::thumbnail::Fit;
+use cifra::imaging::{Encoding, Layout, Limits, Pixels, encode, make, plan, price, probe};
 
 use super::drawn::drawn;
 use super::foreign::{jpeg, lossless_webp};
+use super::plan::size;
 use crate::child::{again, role};
 
 /// Beside each picture's file, what its child found.
 const MEASURED: &str = "measured";
 
 #[test]
-fn decoding_takes_no_more_memory_than_its_price() {
+fn thumbnails_take_no_more_memory_than_their_price() {
     if let Some(file_and_side) = role() {
         let (file, side) = file_and_side.rsplit_once(' ').unwrap();
         return one_picture(Path::new(file), side.parse().unwrap());
@@ -52,7 +54,7 @@ fn decoding_takes_no_more_memory_than_its_price() {
 
 /// Bytes taken and bytes priced, as a child says that runs the test above.
 fn measured(path: &Path, side: u32) -> (u64, u64) {
-    let name = "imaging::memory::decoding_takes_no_more_memory_than_its_price";
+    let name = "imaging::memory::thumbnails_take_no_more_memory_than_their_price";
     let output = again(name, &format!("{} {side}", path.display()), &[]);
     let said = String::from_utf8_lossy(&output.stderr);
     let text = std::fs::read_to_string(path.with_extension(MEASURED)).unwrap_or_else(|_| panic!("{said}"));
@@ -62,16 +64,26 @@ fn measured(path: &Path, side: u32) -> (u64, u64) {
 
 fn one_picture(path: &Path, side: u32) {
     let file = std::fs::read(path).unwrap();
-    let (needed, limits) = (Needed { width: side, height: side }, Limits::default());
-    let deadline = Instant::now() + Duration::from_mins(1);
+    let sizes = [
+        size("large", side, side, Fit::Inside),
+        size("tile", side, side / 2, Fit::Cover),
+        size("small", side / 3, side / 3, Fit::Contain),
+    ];
+    let (limits, deadline) = (Limits::default(), Instant::now() + Duration::from_mins(1));
     let probe = probe(&file).unwrap();
+    let needed = plan(&probe, &sizes).needed(probe.orientation);
     let priced = price(&probe, needed, &limits).unwrap();
+    // The code that is run for the first time is memory, too, but not the picture's.
+    for (layout, encoding) in [(Layout::Rgb, Encoding::Jpeg { quality: 80 }), (Layout::Rgba, Encoding::Png)] {
+        let small = encode(&drawn(60, 40, layout), encoding).unwrap();
+        make(&small, &sizes, &limits, deadline).unwrap();
+    }
     // proc(5): writing 5 sets the peak back to what is resident now.
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = resident("VmHWM:");
-    let decoded = decode(&file, &probe, needed, &limits, deadline).unwrap();
+    let made = make(&file, &sizes, &limits, deadline).unwrap();
     let peak = resident("VmHWM:");
-    assert!(!decoded.pixels.data.is_empty());
+    assert_eq!(made.thumbnails.len(), sizes.len());
     std::fs::write(path.with_extension(MEASURED), format!("{} {priced}", peak - before)).unwrap();
 }
 
