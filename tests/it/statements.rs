@@ -128,6 +128,10 @@ async fn drive_files(driver: &Driver) {
     }
     driver.get("/api/files?sort=filename&q=a").await;
     driver.get("/api/files?metadata.k=v&metadata.l=w").await;
+    let picture = driver.api.create_file("a.gif", b"GIF89a\x01\0\x01\0\0\0\0;").await.unwrap();
+    let picture = picture.json["id"].as_str().unwrap().to_owned();
+    driver.get(&format!("/api/files/{picture}")).await;
+    driver.api.delete_file(&picture).await.unwrap();
     driver.get("/api/usage").await;
     for id in [file, other] {
         driver.api.delete_file(&id).await.unwrap();
