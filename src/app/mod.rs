@@ -9,6 +9,7 @@ mod identity;
 mod nodes;
 mod orphans;
 mod pictures;
+mod rebuild;
 mod stores;
 mod time;
 
@@ -38,6 +39,7 @@ use crate::upload::{Rules, Sweeper, UploadService};
 pub use self::accounts::{Accounts, migrate};
 use self::nodes::open_redis;
 pub use self::orphans::orphans;
+pub use self::rebuild::{Rebuilding, rebuild};
 use self::stores::OpenedStores;
 pub use self::stores::examine_stores;
 

@@ -22,6 +22,7 @@ mod rm;
 mod serve;
 mod storage;
 mod tenant;
+mod thumbnails;
 mod upload;
 
 #[cfg(test)]
@@ -58,6 +59,7 @@ enum Command {
     Config(config::ConfigCommand),
     Doctor(doctor::Doctor),
     Storage(storage::StorageCommand),
+    Thumbnails(thumbnails::ThumbnailsCommand),
     Tenant(tenant::TenantCommand),
     Key(key::KeyCommand),
     Db(db::DbCommand),
@@ -111,6 +113,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Config(command) => command.run(),
         Command::Doctor(command) => command.run().await,
         Command::Storage(command) => command.run().await,
+        Command::Thumbnails(command) => command.run().await,
         Command::Tenant(command) => command.run().await,
         Command::Key(command) => command.run().await,
         Command::Db(command) => command.run().await,

@@ -6,6 +6,7 @@ mod rates;
 
 pub mod descriptors;
 pub mod orphans;
+pub mod rebuild;
 
 use std::sync::Arc;
 use std::time::Duration;

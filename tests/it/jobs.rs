@@ -53,7 +53,7 @@ fn handler<F: Future<Output = Outcome> + Send + 'static>(
 }
 
 async fn jobs_left(db: &Db) -> u64 {
-    read(db, |c| Box::pin(rows::waiting(c, KIND))).await.jobs
+    read(db, |c| Box::pin(rows::waiting(c, KIND, JobUrgency::Awaited))).await.jobs
 }
 
 async fn all_done(db: &Db) {

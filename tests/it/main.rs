@@ -73,6 +73,7 @@ mod suites;
 mod thumbnails;
 mod thumbnails_making;
 mod thumbnails_nodes;
+mod thumbnails_rebuild;
 mod tidy;
 mod upload_tokens;
 mod uploads_chunks;

@@ -8,6 +8,7 @@ mod change;
 mod fill;
 mod list;
 mod pairs;
+mod pictures;
 
 use super::conn::{Conn, on};
 use super::error::{damaged, number, to_row};
@@ -19,6 +20,7 @@ use crate::base::{BlobKey, Error, FileId, Result, TenantId, Timestamp, filename_
 pub use self::change::change;
 pub use self::fill::fill;
 pub use self::list::{After, Direction, FileFilter, Order, SortKey, TypeFilter, list};
+pub use self::pictures::{next_tenant, pictures};
 
 /// A file, as its row tells.
 #[derive(Debug, Clone, PartialEq, Eq)]

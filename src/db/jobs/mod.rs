@@ -156,14 +156,33 @@ pub async fn remove(c: &mut Conn, kind: &str, tenant: &TenantId, subject: &str) 
     Ok(removed > 0)
 }
 
-/// How many jobs of `kind` wait or are worked on, of all tenants.
-pub async fn waiting(c: &mut Conn, kind: &str) -> Result<Waiting> {
+/// What the job about `subject` was told, if there is one that was told anything.
+pub async fn payload(c: &mut Conn, kind: &str, tenant: &TenantId, subject: &str) -> Result<Option<String>> {
+    const PAYLOAD: &str = "
+        SELECT payload
+        FROM cifra_jobs
+        WHERE kind = $1
+          AND subject = $2
+          AND tenant_id = $3
+          AND payload IS NOT NULL
+    ";
+    Ok(on!(c, c => sqlx::query_scalar(PAYLOAD)
+        .bind(kind)
+        .bind(subject)
+        .bind(tenant)
+        .fetch_optional(&mut *c)
+        .await)?)
+}
+
+/// How many jobs of `kind` wait or are worked on that are `most` urgent or less, of all tenants.
+pub async fn waiting(c: &mut Conn, kind: &str, most: JobUrgency) -> Result<Waiting> {
     const WAITING: &str = "
         SELECT COUNT(*), COUNT(last_error)
         FROM cifra_jobs
         WHERE kind = $1
+          AND urgency >= $2
     ";
     let (jobs, failed): (i64, i64) =
-        on!(c, c => sqlx::query_as(WAITING).bind(kind).fetch_one(&mut *c).await)?;
+        on!(c, c => sqlx::query_as(WAITING).bind(kind).bind(most.to_row()).fetch_one(&mut *c).await)?;
     Ok(Waiting { jobs: number(TABLE, kind, jobs)?, failed_before: number(TABLE, kind, failed)? })
 }

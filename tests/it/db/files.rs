@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{at, claimed, inserted, metadata, read, record_all, tenant, write};
 use crate::harness::databases::both_engines;
 
-pub(super) fn a_file() -> File {
+pub(crate) fn a_file() -> File {
     let id = FileId::new(at(9));
     File {
         id,

@@ -66,7 +66,7 @@ async fn put_back(db: &Db, job: &Job, due: i64, why: Option<&'static str>, unfin
 }
 
 async fn jobs_left(db: &Db) -> (u64, u64) {
-    let waiting = read(db, |c| Box::pin(jobs::waiting(c, KIND))).await;
+    let waiting = read(db, |c| Box::pin(jobs::waiting(c, KIND, JobUrgency::Awaited))).await;
     (waiting.jobs, waiting.failed_before)
 }
 

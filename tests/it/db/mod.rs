@@ -22,6 +22,8 @@ mod writer;
 
 use std::collections::BTreeMap;
 
+pub(crate) use self::files::a_file;
+
 use cifra::base::crc::Crc64;
 use cifra::base::metadata::Metadata;
 use cifra::base::{BlobKey, ChunkIndex, PartsId, Result, TenantId, Timestamp, UploadId};
