@@ -19,7 +19,7 @@ use self::running::Running;
 use crate::base::{Clock, Result, TenantId};
 use crate::db::jobs as rows;
 use crate::db::{Db, Urgency};
-use crate::telemetry::Tasks;
+use crate::telemetry::{Tasks, failpoint};
 
 pub use crate::db::jobs::{Job, JobUrgency, NewJob, THUMBNAILS};
 
@@ -143,6 +143,7 @@ impl Jobs {
             let Ok(slot) = slot else { return };
             match self.take(kind, last.as_ref()).await {
                 Ok(Some(job)) => {
+                    failpoint::hit("jobs.after_claim");
                     last = Some(job.tenant.clone());
                     let running = Running::new(self, job, Arc::clone(&handler));
                     self.tasks.spawn("job", async move {

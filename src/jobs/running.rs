@@ -12,6 +12,7 @@ use super::{Handler, Job, Jobs, Outcome};
 use crate::base::Result;
 use crate::db::jobs::{self as rows, Unfinished};
 use crate::db::{Commit, Urgency};
+use crate::telemetry::failpoint;
 
 /// A job that this node took.
 pub(super) struct Running {
@@ -39,6 +40,7 @@ impl Running {
 
     pub(super) async fn run(self) {
         let ending = self.work().await;
+        failpoint::hit("jobs.after_work");
         let (kind, subject) = (self.job.kind.clone(), self.job.subject.clone());
         if let Err(error) = self.note(ending).await {
             tracing::warn!(kind, subject, %error, "what became of job {kind} {subject} was not noted, it is done again: {error}");

@@ -13,6 +13,10 @@ use crate::harness::process::{Server, until};
 
 const LAZY: (&str, &str) = ("thumbnails.eager", "false");
 
+/// From the job's beginning to its end; `crash_points` holds this table complete.
+pub(crate) const POINTS: [&str; 4] =
+    ["jobs.after_claim", "thumbnails.after_announce", "thumbnails.after_store", "jobs.after_work"];
+
 impl Api {
     async fn thumbnail(&self, id: &str, size: &str) -> (u16, Vec<u8>) {
         let (answer, bytes) = self.bytes(&format!("/api/files/{id}/thumbnails/{size}")).await.unwrap();
@@ -104,7 +108,7 @@ async fn whoever_waits_longer_than_they_may_is_told_to_come_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wherever_a_process_dies_the_next_one_makes_the_thumbnails_and_nothing_is_left_over() {
-    for point in ["thumbnails.after_announce", "thumbnails.after_store"] {
+    for point in POINTS {
         let mut server = Server::new();
         server.begin(Some(&format!("{point}=kill"))).await;
         let id = server.api.create(jpeg(300, 300, 0).len()).await;
@@ -122,6 +126,43 @@ async fn wherever_a_process_dies_the_next_one_makes_the_thumbnails_and_nothing_i
         server.settled(4).await;
         assert_eq!(server.api.thumbnail(&id, "large").await.0, 200, "{point}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_picture_that_three_processes_died_of_is_given_up() {
+    let mut server = Server::new();
+    server.begin(Some("files.after_commit=kill")).await;
+    server.api.create_file("deadly.jpg", &jpeg(300, 300, 0)).await.unwrap_err();
+    server.died().await;
+    for _ in 0..3 {
+        server.launch(Some("jobs.after_claim=kill"));
+        server.died().await;
+    }
+    server.begin(None).await;
+    let id = server.ids("SELECT id FROM cifra_files").await.remove(0);
+    let small = until("it is given up", async || {
+        let small = server.api.record(&id).await["thumbnails"]["small"].clone();
+        (small["status"] != "pending").then_some(small)
+    })
+    .await;
+    assert_eq!((&small["status"], &small["reason"]), (&"failed".into(), &"crashed".into()), "{small}");
+    server.settled(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_deleted_while_its_thumbnails_are_stored_leaves_nothing() {
+    let (server, gates) = gated(&[], &["thumbnails.after_store"]).await;
+    gates[0].close();
+    let created = server.api.create_file("a.jpg", &jpeg(300, 300, 0)).await.unwrap();
+    let id = created.json["id"].as_str().unwrap().to_owned();
+    gates[0].reached().await;
+    assert_eq!(server.api.delete_file(&id).await.unwrap().status, 204);
+    gates[0].open();
+    server.settled(0).await;
+    until("its job is gone", async || {
+        (server.count("SELECT COUNT(*) FROM cifra_jobs").await == 0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -20,6 +20,7 @@ use uuid::Uuid;
 use crate::client::cifra;
 use crate::db::{a_file, at, read, write};
 use crate::harness::databases::both_engines;
+use crate::harness::pictures::jpeg;
 use crate::harness::process::Server;
 
 fn sizes() -> Vec<NamedSize> {
@@ -176,6 +177,8 @@ async fn an_interrupted_one_goes_on_where_it_was() {
 fn rebuild(server: &Server, arguments: &[&str]) -> Output {
     let mut command = cifra();
     command.current_dir(server.data().parent().unwrap()).env("CIFRA__SERVER__DATA_DIR", server.data());
+    // The machine's disk may be nearly full.
+    command.env("CIFRA__FILE_UPLOAD__MIN_FREE", "0");
     command.args(["thumbnails", "rebuild"]).args(arguments).output().unwrap()
 }
 
@@ -196,4 +199,41 @@ async fn the_command_says_what_it_did_and_what_it_does_not_know() {
     }
     assert_eq!(rebuild(&server, &["--size", "enormous"]).status.code(), Some(3));
     assert_eq!(rebuild(&server, &["--size", "Not A Size"]).status.code(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_service_it_does_the_work_itself_and_beside_one_it_leaves_it_to_it() {
+    let mut server = Server::start_with(&[("thumbnails.eager", "false")]).await;
+    let mut ids = Vec::new();
+    for seed in 0..3 {
+        let created = server.api.create_file("a.jpg", &jpeg(300, 200, seed)).await.unwrap();
+        ids.push(created.json["id"].as_str().unwrap().to_owned());
+    }
+    server.stop().await;
+    let made = |server: &Server, arguments: &[&str]| -> Value {
+        let done = rebuild(server, &[arguments, &["--json"]].concat());
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        serde_json::from_slice(&done.stdout).unwrap()
+    };
+    let summary = |rebuilt| json!({ "kind": "summary", "pictures": 3, "rebuilt": rebuilt });
+    assert_eq!(made(&server, &["--missing"]), summary(3));
+    assert_eq!(made(&server, &["--missing"]), summary(0));
+    // The three pictures and their thumbnails.
+    assert_eq!(server.stored().len(), 12);
+    server.begin(None).await;
+    for id in &ids {
+        let record = server.api.get(&format!("/api/files/{id}")).await.unwrap().json;
+        assert_eq!(record["thumbnails"]["large"]["status"], "ready", "{record}");
+    }
+    let keys = |server: &Server| {
+        let all = server.stored().into_iter().map(|path| path.display().to_string());
+        let (small, others): (Vec<_>, Vec<_>) = all.partition(|path| path.contains(".small."));
+        (small, others)
+    };
+    let (small, others) = keys(&server);
+    assert_eq!(made(&server, &["--size", "small"]), summary(3));
+    server.settled(12).await;
+    let (new_small, same_others) = keys(&server);
+    assert_eq!((same_others, new_small.len()), (others, 3));
+    assert!(new_small.iter().all(|path| !small.contains(path)), "they were not made again");
 }
