@@ -6,7 +6,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run install test soak fuzz lint audit bench image-check setup
+.PHONY: help run install test soak fuzz lint audit bench bench-thumbnails image-check setup
 # Two cargo runs at once would only wait for each other's lock.
 .NOTPARALLEL:
 
@@ -24,7 +24,7 @@ export SECONDS_EACH ?= 60
 PREFIX ?= /usr/local
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Build and start the service; data in ./data (DATA=folder), Ctrl-C stops it
 	@scripts/setup.sh build
@@ -70,6 +70,10 @@ image-check: ## Build the container image and try it (without Docker or Podman: 
 bench: ## Measure cifra beside nginx and two tus servers, whole processes
 	@scripts/setup.sh build
 	benches/compare/run.sh $(ARGS)
+
+bench-thumbnails: ## Measure our thumbnails beside sharp's and vipsthumbnail's: CPU and likeness
+	@scripts/setup.sh build
+	benches/compare/thumbnails/run.sh $(ARGS)
 
 setup: ## Install all that the other targets need, and nothing else
 	@scripts/setup.sh build test lint

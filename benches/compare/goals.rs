@@ -162,11 +162,13 @@ fn s3_goals(results: &Results) -> Vec<Goal> {
     ]
 }
 
-fn at_most(text: &str, unit: &'static str, measured: Option<f64>, limit: Option<f64>) -> Goal {
+/// A goal that is met up to `limit`.
+pub(crate) fn at_most(text: &str, unit: &'static str, measured: Option<f64>, limit: Option<f64>) -> Goal {
     Goal { text: text.to_owned(), unit, measured, limit, at_least: false }
 }
 
-fn at_least(text: &str, unit: &'static str, measured: Option<f64>, limit: Option<f64>) -> Goal {
+/// A goal that is met from `limit` on.
+pub(crate) fn at_least(text: &str, unit: &'static str, measured: Option<f64>, limit: Option<f64>) -> Goal {
     Goal { text: text.to_owned(), unit, measured, limit, at_least: true }
 }
 

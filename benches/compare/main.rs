@@ -2,7 +2,7 @@
 //!
 //! This file reads the flags and decides the order of runs. `scenario` does one run, `servers` starts and stops,
 //! `http`, `upload`, `small` and `download` are the load, `garage` and `throttle` the object store below, `process` asks the kernel, `results`, `goals` and `report` make
-//! sense of the numbers. Started by `make bench` (benches/compare/run.sh); see README.md beside this file.
+//! sense of the numbers; `thumbnails` is a comparison of its own. Started by `make bench` (benches/compare/run.sh); see README.md beside this file.
 #![expect(clippy::print_stdout, reason = "the report is what this program is for")]
 #![expect(clippy::cast_precision_loss, reason = "bytes and counts become rates; 53 bits are plenty")]
 
@@ -19,9 +19,10 @@ mod scenario;
 mod servers;
 mod small;
 mod throttle;
+mod thumbnails;
 mod upload;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{fs, io};
 
@@ -67,6 +68,9 @@ struct Flags {
     /// Write the report here as well.
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Instead of servers: thumbnails of the pictures in this folder (thumbnails/setup.sh brings them).
+    #[arg(long)]
+    thumbnails: Option<PathBuf>,
     /// Measure; without it nothing happens.
     #[arg(long)]
     run: bool,
@@ -79,6 +83,15 @@ struct Flags {
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
+    if let Some(folder) = &flags.thumbnails {
+        return match compare_thumbnails(&flags, folder) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     if !flags.run {
         // `cargo bench` and `cargo test --all-targets` start this too; half an hour of load is not what they mean.
         println!("compare: nothing measured, that is what `make bench` does");
@@ -117,6 +130,19 @@ fn compare(flags: &Flags) -> Result<Results> {
     }
     println!("{report}");
     Ok(results)
+}
+
+fn compare_thumbnails(flags: &Flags, folder: &Path) -> Result<()> {
+    // As `serve` does, whose work this is.
+    cifra::telemetry::heap::bound();
+    interrupt::listen()?;
+    let pictures = thumbnails::measure(folder, &peers_folder(flags)?, &flags.dir, flags.rounds)?;
+    let report = thumbnails::markdown(&pictures, flags.rounds);
+    if let Some(path) = &flags.out {
+        fs::write(path, &report)?;
+    }
+    println!("{report}");
+    Ok(())
 }
 
 /// All rounds of one scenario, the order of the servers rotated by one each round.

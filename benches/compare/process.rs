@@ -37,6 +37,22 @@ pub(crate) fn own_cpu_time() -> Result<Duration> {
     process_clock(0)
 }
 
+/// User and system time of the children that ended and were waited for, in microseconds at best, see `getrusage(2)`.
+#[expect(unsafe_code, reason = "no safe wrapper tells what ended children used")]
+pub(crate) fn children_cpu_time() -> Result<Duration> {
+    // SAFETY: plain numbers, of which all zeros is a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: it only writes to the variable that it is given, which lives across the call.
+    if unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage) } != 0 {
+        return Err(std::io::Error::last_os_error().into());
+    }
+    let part = |time: libc::timeval| -> Result<Duration> {
+        Ok(Duration::from_secs(u64::try_from(time.tv_sec)?)
+            + Duration::from_micros(u64::try_from(time.tv_usec)?))
+    };
+    Ok(part(usage.ru_utime)? + part(usage.ru_stime)?)
+}
+
 /// Memory of `root` and its living descendants.
 pub(crate) fn memory(root: u32) -> Result<Memory> {
     let mut sum = Memory::default();

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use clap::ValueEnum as _;
 
-use crate::goals;
+use crate::goals::{self, Goal};
 use crate::results::{Figure, Results};
 use crate::scenario::Scenario;
 use crate::servers::{Kind, Places, nginx_program};
@@ -34,8 +34,10 @@ enum Show {
 /// The whole report.
 pub(crate) fn markdown(results: &Results, places: &Places, rounds: usize) -> String {
     let mut text = String::from("# cifra and its peers, side by side\n\n");
-    machine(&mut text, places, rounds);
-    goal_table(&mut text, results);
+    head(&mut text, places, rounds);
+    goal_table(&mut text, &goals::all(results));
+    let pass = number(results.sha256_pass());
+    line(&mut text, &format!("One SHA-256 pass over 1 GiB in the same run: {pass} s of CPU."));
     for scenario in Scenario::value_variants() {
         scenario_table(&mut text, results, *scenario);
     }
@@ -43,13 +45,18 @@ pub(crate) fn markdown(results: &Results, places: &Places, rounds: usize) -> Str
     text
 }
 
-fn machine(text: &mut String, places: &Places, rounds: usize) {
+/// What it was measured on.
+pub(crate) fn machine() -> String {
     let cpu_info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu_info.lines().find(|line| line.starts_with("model name")).unwrap_or_default();
     let model = model.split_once(':').map_or("unknown CPU", |(_, name)| name.trim());
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    line(text, &format!("{cores} cores of {model}, Linux {}; {rounds} rounds.", kernel.trim()));
+    format!("{cores} cores of {model}, Linux {}", kernel.trim())
+}
+
+fn head(text: &mut String, places: &Places, rounds: usize) {
+    line(text, &format!("{}; {rounds} rounds.", machine()));
     let versions = [
         first_line(Command::new(&places.cifra).arg("--version")),
         format!("@tus/server {}", tus_node_version(places)),
@@ -66,9 +73,10 @@ fn machine(text: &mut String, places: &Places, rounds: usize) {
     );
 }
 
-fn goal_table(text: &mut String, results: &Results) {
+/// Goals, measured values, limits and verdicts.
+pub(crate) fn goal_table(text: &mut String, goals: &[Goal]) {
     text.push_str("## Goals\n\n| goal | measured | limit | |\n|---|---:|---:|---|\n");
-    for goal in goals::all(results) {
+    for goal in goals {
         let verdict = match goal.is_met() {
             Some(true) => "met",
             Some(false) => "**missed**",
@@ -81,8 +89,7 @@ fn goal_table(text: &mut String, results: &Results) {
         text.push_str(&row);
         text.push('\n');
     }
-    let pass = number(results.sha256_pass());
-    line(text, &format!("\nOne SHA-256 pass over 1 GiB in the same run: {pass} s of CPU."));
+    text.push('\n');
 }
 
 fn scenario_table(text: &mut String, results: &Results, scenario: Scenario) {
