@@ -203,7 +203,9 @@ async fn no_request_asks_more_often_because_its_list_is_longer() {
             let page = driver.get(&format!("{list}&limit={limit}")).await;
             assert_eq!(page["items"].as_array().unwrap().len(), limit, "{list}");
             until("the statement is logged", async || (reads() > before).then_some(())).await;
-            let all = statements(&server);
+            let mut all = statements(&server);
+            // Each second it is looked for jobs that other nodes added.
+            all.retain(|text| !text.starts_with("SELECT CASE") || !text.contains("cifra_jobs"));
             counts.push(all.len());
         }
         // Between the two there is the first list's own statement, and nothing that the second one needed more.
