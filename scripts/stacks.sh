@@ -15,8 +15,8 @@ cd "$(dirname "$0")/.."
 
 suites=(
   audit cors files files_content files_create files_form files_list files_patch files_ranges http_edges idempotency keys
-  links open_mode openapi quota races rates round_trip routes thumbnails thumbnails_making upload_tokens uploads_chunks uploads_create uploads_ends
-  uploads_events uploads_finalize uploads_finalize_slow uploads_hostile uploads_status
+  links open_mode openapi quota races rates round_trip routes thumbnails thumbnails_making upload_tokens uploads_chunks
+  uploads_create uploads_ends uploads_events uploads_finalize uploads_finalize_slow uploads_hostile uploads_status
 )
 stacks=("$@")
 ((${#stacks[@]})) || stacks=(pg-redis-s3 pg-azure sqlite-redis-s3)

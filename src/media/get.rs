@@ -81,35 +81,32 @@ impl ThumbnailService {
         self.hot.forget(file);
     }
 
-    /// What is in memory, if its row still stands. Whoever comes first after a second looks; the others wait for that.
+    /// What is in memory, if its row still stands. Whoever comes first after a second looks, for all sizes of the file; the
+    /// others wait for that.
     async fn in_memory(&self, tenant: &TenantId, file: FileId, size: usize) -> Result<Option<Arc<Ready>>> {
-        let Some(entry) = self.hot.get((file, size)) else { return Ok(None) };
-        if entry.tenant != *tenant {
+        let Some(entry) = self.hot.get((file, size)).filter(|entry| entry.tenant == *tenant) else {
             return Ok(None);
-        }
+        };
         if entry.is_believed(self.clock.now()) {
             return Ok(Some(Arc::clone(&entry.ready)));
         }
-        let _turn = entry.look.lock().await;
+        let _look = self.hot.look_at(file).await;
         let now = self.clock.now();
-        if entry.is_believed(now) {
-            return Ok(Some(Arc::clone(&entry.ready)));
+        if !entry.is_believed(now) {
+            let tenant = tenant.clone();
+            let rows = self
+                .db
+                .read(move |c| Box::pin(async move { thumbnails::of_files(c, &tenant, &[file]).await }));
+            let rows = rows.await?;
+            self.hot.looked(file, now, |size, key| {
+                let is_it = |row: &Thumbnail| {
+                    row.version == self.versions[size]
+                        && matches!(&row.outcome, Outcome::Ready(stored) if stored.key == *key)
+                };
+                rows.iter().any(is_it)
+            });
         }
-        let (tenant, name) = (tenant.clone(), self.sizes[size].name.clone());
-        let row = self
-            .db
-            .read(move |c| Box::pin(async move { thumbnails::get(c, &tenant, file, &name).await }))
-            .await?;
-        let stands = row.is_some_and(|row| {
-            row.version == self.versions[size]
-                && matches!(&row.outcome, Outcome::Ready(stored) if stored.key == entry.key)
-        });
-        if stands {
-            entry.stood(now);
-            return Ok(Some(Arc::clone(&entry.ready)));
-        }
-        self.hot.remove((file, size));
-        Ok(None)
+        Ok(self.hot.get((file, size)).map(|entry| Arc::clone(&entry.ready)))
     }
 
     /// Sees to a flight, until it has an answer or nobody wants one any more.

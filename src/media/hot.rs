@@ -1,13 +1,14 @@
 //! Thumbnails that were asked for lately, in memory, as many as its bytes allow.
 //!
-//! What is here is answered without the database, but for one look a second whether it still stands: a file that another
-//! node deletes is gone within a second. One that this node deletes is gone at once ([`Hot::forget`]).
+//! What is here is answered without the database, but for one look a second and file whether it still stands: a file that
+//! another node deletes is gone within a second. One that this node deletes is gone at once ([`Hot::forget`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use moka::sync::Cache;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::Ready;
 use crate::base::{BlobKey, FileId, TenantId, Timestamp};
@@ -16,6 +17,9 @@ use crate::base::{BlobKey, FileId, TenantId, Timestamp};
 const BELIEVED_FOR: Duration = Duration::from_secs(1);
 /// What an entry takes beside its bytes: keys, the map, allocations.
 const ENTRY_BYTES: usize = 512;
+
+/// Looks that can be had at the same time; those of one file follow each other.
+const LOOKS_AT_ONCE: usize = 64;
 
 /// Whose thumbnail of which size, by its place in the configuration.
 pub(super) type Key = (FileId, usize);
@@ -27,6 +31,7 @@ pub(super) struct Hot {
     /// Counts what was forgotten, so that nothing is kept that was read before.
     forgotten: AtomicU64,
     sizes: usize,
+    looks: [Mutex<()>; LOOKS_AT_ONCE],
 }
 
 /// A moment, as [`Hot::put`] wants to know it.
@@ -41,11 +46,9 @@ pub(super) struct Moment {
 pub(super) struct Entry {
     pub(super) tenant: TenantId,
     /// Where it came from: while the row names it, it stands.
-    pub(super) key: BlobKey,
+    key: BlobKey,
     pub(super) ready: Arc<Ready>,
     looked_at: AtomicI64,
-    /// Held by the one who looks.
-    pub(super) look: tokio::sync::Mutex<()>,
 }
 
 impl Hot {
@@ -55,7 +58,12 @@ impl Hot {
             u32::try_from(entry.ready.bytes.len() + ENTRY_BYTES).unwrap_or(u32::MAX)
         };
         let entries = Cache::builder().max_capacity(bytes).weigher(weight).build();
-        Self { entries, forgotten: AtomicU64::new(0), sizes }
+        Self {
+            entries,
+            forgotten: AtomicU64::new(0),
+            sizes,
+            looks: std::array::from_fn(|_| Mutex::default()),
+        }
     }
 
     /// Now: to be taken before the row is read that leads to [`Hot::put`].
@@ -70,7 +78,6 @@ impl Hot {
             key: blob.clone(),
             ready: Arc::clone(ready),
             looked_at: AtomicI64::new(since.at.as_micros()),
-            look: tokio::sync::Mutex::default(),
         };
         self.entries.insert(key, Arc::new(entry));
         if self.forgotten.load(Ordering::SeqCst) != since.forgotten {
@@ -83,9 +90,21 @@ impl Hot {
         self.entries.get(&key)
     }
 
-    /// Drops one.
-    pub(super) fn remove(&self, key: Key) {
-        self.entries.invalidate(&key);
+    /// Waits until nobody else looks whether what is here of `file` still stands. While this is held nobody does.
+    pub(super) async fn look_at(&self, file: FileId) -> MutexGuard<'_, ()> {
+        // The last byte of a UUIDv7 is random.
+        self.looks[usize::from(file.as_uuid().as_bytes()[15]) % LOOKS_AT_ONCE].lock().await
+    }
+
+    /// What was seen at `at`: of the thumbnails of `file` that are here, those stand whose size and blob `stands` knows.
+    pub(super) fn looked(&self, file: FileId, at: Timestamp, stands: impl Fn(usize, &BlobKey) -> bool) {
+        for size in 0..self.sizes {
+            match self.get((file, size)) {
+                Some(entry) if stands(size, &entry.key) => entry.stood(at),
+                Some(_) => self.entries.invalidate(&(file, size)),
+                None => {}
+            }
+        }
     }
 
     /// Drops all of a file's.
@@ -105,8 +124,7 @@ impl Entry {
         now >= looked_at && now.since(looked_at) < BELIEVED_FOR
     }
 
-    /// It stood at `at`.
-    pub(super) fn stood(&self, at: Timestamp) {
+    fn stood(&self, at: Timestamp) {
         self.looked_at.store(at.as_micros(), Ordering::Release);
     }
 }

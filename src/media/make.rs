@@ -322,11 +322,16 @@ impl ThumbnailService {
     }
 }
 
-/// What it takes to make `sizes` of a picture, beside its source.
+/// What it takes to make `sizes` of a picture, beside its source; boxes that are filled up may be larger than the picture.
 fn price(head: &[u8], sizes: &[NamedSize], limits: &Limits) -> Result<u64, Fault> {
     let probe = imaging::probe(head)?;
-    let needed = imaging::plan(&probe, sizes).needed(probe.orientation);
-    imaging::price(&probe, needed, limits)
+    let plan = imaging::plan(&probe, sizes);
+    let picture = imaging::price(&probe, plan.needed(probe.orientation), limits)?;
+    // One at a time: the box, planes of the encoder's own, and what it has written.
+    let filled = plan.sizes.iter().filter_map(|placed| placed.canvas);
+    let filling = filled.map(|(width, height)| u64::from(width) * u64::from(height) * 12).max();
+    let bytes = picture + filling.unwrap_or_default();
+    if bytes > limits.memory_max { Err(too_large(bytes, limits.memory_max)) } else { Ok(bytes) }
 }
 
 fn too_large(bytes: u64, max: u64) -> Fault {

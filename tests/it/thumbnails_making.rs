@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cifra::base::thumbnail::ThumbnailSpec;
+use cifra::base::thumbnail::{Fit, ThumbnailSpec};
 use cifra::base::{ManualClock, Timestamp};
 use cifra::config::{ByteSize, Config};
 use futures_util::future::join_all;
@@ -126,6 +126,19 @@ async fn a_picture_that_needs_more_memory_than_there_is_for_all_is_left_alone() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_box_that_would_fill_the_memory_is_not_drawn() {
+    let app = lazy(|config| {
+        let sizes = &mut config.thumbnails.sizes;
+        sizes.truncate(1);
+        sizes[0].spec = ThumbnailSpec { fit: Fit::Contain, ..ThumbnailSpec::inside(8192, 8192) };
+        config.thumbnails.memory = ByteSize(256 << 20);
+    });
+    let app = app.await;
+    let file = app.picture(jpeg(10, 10, 0)).await;
+    app.thumbnail(&file, "small").await.problem(413, "image-too-large");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_picture_that_takes_too_long_is_given_up_and_remembered() {
     let app =
         TestApp::builder().with(|config| config.thumbnails.timeout = Duration::from_nanos(1)).start().await;
@@ -155,19 +168,24 @@ async fn a_thumbnail_that_was_lost_from_its_store_is_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_in_memory_is_looked_at_once_a_second() {
+async fn what_is_in_memory_is_looked_at_once_a_second_and_file() {
     let clock = clock();
     let app = TestApp::builder().clock(&clock).start().await;
     let file = app.picture(jpeg(400, 400, 0)).await;
     app.settled(&file).await;
-    app.thumbnail(&file, "small").await.expect(200);
+    for size in ["small", "large"] {
+        app.thumbnail(&file, size).await.expect(200);
+    }
+    clock.advance(Duration::from_millis(1500));
+    app.thumbnail(&file, "large").await.expect(200);
     // As if another node had made it anew: the row names another blob, which is not there.
     let moved =
-        "UPDATE cifra_thumbnails SET blob_key = blob_key || 'x' WHERE size_name = 'small' RETURNING 1";
-    assert_eq!(app.number_in_database(moved).await, 1);
+        "UPDATE cifra_thumbnails SET blob_key = blob_key || 'x' WHERE size_name = 'small' RETURNING width";
+    assert_eq!(app.number_in_database(moved).await, 150);
+    let made_at = app.made_at().await;
     clock.advance(Duration::from_millis(999));
     app.thumbnail(&file, "small").await.expect(200);
-    let made_at = app.made_at().await;
+    assert_eq!(app.made_at().await, made_at, "it was looked at with the large one, not a second ago");
     clock.advance(Duration::from_millis(1));
     app.thumbnail(&file, "small").await.expect(200);
     assert!(app.made_at().await > made_at, "it was found to be gone, and made again");
@@ -219,8 +237,7 @@ async fn sizes_are_as_they_are_configured() {
         let sizes = &mut config.thumbnails.sizes;
         sizes.truncate(1);
         sizes[0].name = "wide".parse().unwrap();
-        sizes[0].spec =
-            ThumbnailSpec { fit: cifra::base::thumbnail::Fit::Cover, ..ThumbnailSpec::inside(64, 16) };
+        sizes[0].spec = ThumbnailSpec { fit: Fit::Cover, ..ThumbnailSpec::inside(64, 16) };
     })
     .await;
     let file = app.picture(jpeg(300, 300, 0)).await;

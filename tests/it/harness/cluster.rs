@@ -195,8 +195,7 @@ impl Cluster {
 
     /// What is in the bucket or in the rows, but not in both.
     async fn stray(&self) -> Vec<String> {
-        let named: BTreeSet<String> =
-            self.rows.texts("SELECT blob_key FROM cifra_files").await.into_iter().collect();
+        let named: BTreeSet<String> = self.rows.texts(NAMED).await.into_iter().collect();
         let open = self.rows.texts("SELECT blob_key FROM cifra_uploads WHERE state = 'receiving'").await;
         let (stored, unfinished) = (self.folder.blobs().await, self.folder.unfinished().await);
         let mut stray: Vec<String> = named.symmetric_difference(&stored).cloned().collect();
@@ -212,6 +211,12 @@ fn bucket() -> (FaultyS3, Folder, Vec<(String, String)>) {
     let settings = folder.settings(store.endpoint());
     (store, folder, settings)
 }
+
+/// What must be in the bucket.
+const NAMED: &str = "
+    SELECT blob_key FROM cifra_files
+    UNION ALL
+    SELECT blob_key FROM cifra_thumbnails WHERE blob_key IS NOT NULL";
 
 /// Rows that something is still to be done for.
 const WAITING: &str = "
