@@ -136,7 +136,12 @@ fn compare_thumbnails(flags: &Flags, folder: &Path) -> Result<()> {
     // As `serve` does, whose work this is.
     cifra::telemetry::heap::bound();
     interrupt::listen()?;
-    let pictures = thumbnails::measure(folder, &peers_folder(flags)?, &flags.dir, flags.rounds)?;
+    let peers = peers_folder(flags)?;
+    // Not on the first thread, whose memory is of another kind: `serve` works on a pool of threads.
+    let measured = std::thread::scope(|scope| {
+        scope.spawn(|| thumbnails::measure(folder, &peers, &flags.dir, flags.rounds)).join()
+    });
+    let pictures = measured.map_err(|_| "it panicked")??;
     let report = thumbnails::markdown(&pictures, flags.rounds);
     if let Some(path) = &flags.out {
         fs::write(path, &report)?;
