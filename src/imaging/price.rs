@@ -16,7 +16,9 @@ pub fn price(probe: &Probe, needed: Needed, limits: &Limits) -> Result<u64, Faul
         let detail = format!("the picture has {pixels} pixels, {} are allowed", limits.pixels_max);
         return Err(Fault::new(Reason::TooLarge, detail));
     }
-    let bytes = FIXED_BYTES + probe.held_bytes + decoder_bytes(probe, needed) + drawing_bytes(probe, needed);
+    let bytes = FIXED_BYTES.saturating_add(probe.held_bytes)
+        + decoder_bytes(probe, needed)
+        + drawing_bytes(probe, needed);
     if bytes > limits.memory_max {
         let detail = format!("the picture takes {bytes} bytes to decode, {} are allowed", limits.memory_max);
         return Err(Fault::new(Reason::TooLarge, detail));

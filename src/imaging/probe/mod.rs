@@ -147,7 +147,13 @@ fn is_svg(head: &[u8]) -> bool {
     let text = String::from_utf8_lossy(&head[..head.len().min(1024)]);
     let mut rest = text.trim_start_matches('\u{feff}').trim_start();
     while let Some(aside) = ["<?", "<!"].iter().find_map(|open| rest.strip_prefix(open)) {
-        let close = if aside.starts_with("--") { "-->" } else { ">" };
+        // A document type may have declarations of its own, in brackets.
+        let declares = aside.split('>').next().is_some_and(|first| first.contains('['));
+        let close = match aside {
+            comment if comment.starts_with("--") => "-->",
+            _ if declares => "]>",
+            _ => ">",
+        };
         let Some((_, after)) = aside.split_once(close) else { return false };
         rest = after.trim_start();
     }

@@ -79,9 +79,12 @@ pub(super) fn probe(head: &[u8]) -> Result<Probe, Fault> {
         frames += 1;
         next = following.next;
     }
-    let stored = u64::from(width) * u64::from(height) * u64::from(channels) * u64::from(bits.max(8)) / 8;
+    // Sides of 32 bits, of which nobody has looked at any yet.
+    let samples = (u64::from(width) * u64::from(height)).saturating_mul(channels.into());
+    let stored = samples.saturating_mul(bits.max(8).into()) / 8;
     // The reader's copy beside the output; what JPEG inside of TIFF takes, whole strips or tiles, comes on top.
-    let held_bytes = if matches!(directory.number(COMPRESSION), Some(6 | 7)) { 5 * stored } else { stored };
+    let held_bytes =
+        if matches!(directory.number(COMPRESSION), Some(6 | 7)) { stored.saturating_mul(5) } else { stored };
     let (format, progressive) = (Format::Tiff, false);
     Ok(Probe {
         format,
