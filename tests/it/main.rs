@@ -31,6 +31,7 @@ mod full_disk;
 mod harness;
 mod health;
 mod history;
+mod hostile_pictures;
 mod http2;
 mod http_edges;
 mod http_heads;

@@ -82,6 +82,12 @@ impl Api {
         answer(request.body(bytes.to_vec()).header(CRC_HEADER, crc_of(bytes))).await
     }
 
+    /// Makes a file of what is said to be of a type.
+    pub(crate) async fn create_claimed(&self, filename: &str, content_type: &str, bytes: Vec<u8>) -> Result {
+        let request = self.request(Method::POST, &format!("/api/files?filename={filename}"));
+        answer(request.header("Content-Type", content_type).body(bytes)).await
+    }
+
     /// Makes a file of `bytes`; answers its id.
     pub(crate) async fn file(&self, bytes: &[u8]) -> String {
         let created = self.create_file("a.bin", bytes).await.unwrap();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, prlimit};
 
 use super::api::Api;
 use super::rows::{COUNTED_WRONG, Rows};
@@ -203,6 +203,14 @@ impl Server {
         let found = status.lines().find_map(|found| found.strip_prefix(line)).unwrap();
         let kilobytes: u64 = found.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap();
         kilobytes << 10
+    }
+
+    /// From now on it gets no more memory than this of its own (`VmData`): who asks for more is refused, and a Rust
+    /// program ends then.
+    pub(crate) fn limit_memory(&self, bytes: u64) {
+        let id = rustix::process::Pid::from_child(self.child.as_ref().unwrap());
+        let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+        prlimit(Some(id), Resource::Data, limit).unwrap();
     }
 
     /// Waits until it has ended by itself.
