@@ -158,7 +158,8 @@ fn bombs() -> Vec<Case> {
         Case::new("one pixel too many", tiny(square(16_384, 0, 8)), refused(Reason::TooLarge)),
         Case::new("16383x16383 of nothing", tiny(square(16_383, 6, 16)), Expected::Broken),
         Case::new("16383x16383 gray zeros", zeros_of(square(16_383, 0, 8)), slow(16_383, 16_383)),
-        Case::new("16383x16383 interlaced", tiny(interlaced), Expected::Broken),
+        // All its boxes are held at once: how much that is, and whether it is too much, is up to the largest size.
+        Case::new("16383x16383 interlaced", tiny(interlaced), Expected::Anything),
         Case::new("data that go on", small.with_data(&[], &zeros(200 << 20)), made(64, 48)),
         Case::new("a profile of 200 MB", small.with(&[iccp(&zeros(200 << 20))]), made(64, 48)),
         Case::new(
