@@ -78,9 +78,31 @@ impl Info {
         let metadata: Vec<(String, &Value)> =
             metadata.map(|(key, value)| (format!("metadata.{}", output::printable(key)), value)).collect();
         rows.extend(metadata.iter().map(|(name, value)| (name.as_str(), text(value))));
+        let thumbnails = json["thumbnails"].as_object().into_iter().flatten();
+        let thumbnails: Vec<(String, String)> = thumbnails
+            .map(|(size, thumbnail)| {
+                let made = thumbnail["url"].as_str().filter(|_| thumbnail["status"] == "ready");
+                let shown = made.map_or_else(|| why_not(thumbnail), |path| client.absolute(path));
+                (format!("thumbnails.{}", output::printable(size)), shown)
+            })
+            .collect();
+        rows.push(("image", picture(&json["image"])));
+        rows.extend(thumbnails.iter().map(|(name, shown)| (name.as_str(), Some(shown.clone()))));
         rows.push(("url", url));
         output::print_table(&rows)
     }
+}
+
+/// What a picture is, in a few words; nothing if it is none, or was not looked at yet.
+fn picture(image: &Value) -> Option<String> {
+    let (width, height, format) = (&image["width"], &image["height"], image["format"].as_str()?);
+    Some(format!("{width} x {height}, {format}"))
+}
+
+/// `skipped: too_large`
+fn why_not(thumbnail: &Value) -> String {
+    let words = ["status", "reason"].map(|key| thumbnail[key].as_str());
+    words.into_iter().flatten().collect::<Vec<_>>().join(": ")
 }
 
 /// A scalar as people read it; nothing for null.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::openapi::types::ThumbnailStatus;
@@ -33,8 +33,10 @@ pub(super) struct FileView<'a> {
     /// What the picture is; null until it was looked at, and if the file is none.
     #[schema(required)]
     image: Option<ImageView<'a>>,
-    /// By size; none if the file is no picture.
-    thumbnails: BTreeMap<&'a str, ThumbnailView<'a>>,
+    /// By size, small ones first; none if the file is no picture.
+    #[serde(serialize_with = "as_map")]
+    #[schema(value_type = BTreeMap<String, ThumbnailView<'a>>)]
+    thumbnails: Vec<(&'a str, ThumbnailView<'a>)>,
 }
 
 /// A picture as JSON.
@@ -50,7 +52,7 @@ struct ImageView<'a> {
     /// How it is stored: EXIF's value, 1 is upright.
     #[schema(minimum = 1, maximum = 8)]
     orientation: u8,
-    /// Whether it can be transparent anywhere.
+    /// Whether it is transparent anywhere.
     has_alpha: bool,
     /// Pictures in the file; more than 1 if it is animated or has pages.
     #[schema(minimum = 1)]
@@ -83,6 +85,11 @@ struct ThumbnailView<'a> {
     size: Option<u64>,
     #[schema(required)]
     content_type: Option<&'a str>,
+}
+
+/// In the order in which people list sizes, which a map of serde's would not keep.
+fn as_map<S: Serializer>(thumbnails: &[(&str, ThumbnailView<'_>)], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(thumbnails.iter().map(|(name, thumbnail)| (name, thumbnail)))
 }
 
 impl<'a> FileView<'a> {

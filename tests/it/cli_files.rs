@@ -5,6 +5,7 @@ use std::process::Output;
 use serde_json::{Value, json};
 
 use crate::client::cifra;
+use crate::harness::pictures::jpeg;
 use crate::harness::{NOBODY, TestApp, bytes};
 
 async fn run(app: &TestApp, arguments: &[&str]) -> Output {
@@ -26,6 +27,39 @@ fn stdout(output: &Output) -> String {
 
 fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn info_tells_what_a_picture_is_and_where_its_thumbnails_are() {
+    let app = TestApp::start().await;
+    let file = app.picture(jpeg(400, 200, 0)).await;
+    let record = app.settled(&file).await;
+    let shown = lines(&app, &["info", &file.id]).await;
+    let has = |name: &str, value: &str| {
+        let wanted = [name, value];
+        assert!(
+            shown.iter().any(|line| line
+                .split("  ")
+                .filter(|word| !word.is_empty())
+                .map(str::trim)
+                .eq(wanted)),
+            "{shown:?}"
+        );
+    };
+    has("image", "400 x 200, jpeg");
+    let url = record["thumbnails"]["small"]["url"].as_str().unwrap();
+    has("thumbnails.small", &format!("http://{}{url}", app.address));
+
+    let broken = app.picture(jpeg(400, 200, 0)[..200].to_vec()).await;
+    app.settled(&broken).await;
+    let shown = lines(&app, &["info", &broken.id]).await;
+    assert!(shown.iter().any(|line| line.ends_with("failed: corrupt")), "{shown:?}");
+    assert!(!shown.iter().any(|line| line.starts_with("image ")), "{shown:?}");
+
+    // In the order in which people list sizes.
+    let text = app.get(&file.file_path()).await.expect(200).text().to_owned();
+    let at = |size: &str| text.find(&format!("\"{size}\":{{")).unwrap();
+    assert!(at("small") < at("medium") && at("medium") < at("large"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -227,6 +227,10 @@ fn after<'a>(text: &'a [u8], end: &[u8]) -> &'a [u8] {
 
 /// What a signature says, if one is there that can be believed.
 fn signature(head: &[u8], is_text: bool, claim: &Claim<'_>) -> Option<String> {
+    // Any marker may follow SOI, fill bytes too (ITU-T T.81, B.1.1.2); `file-format` knows the usual ones.
+    if head.starts_with(&[0xFF, 0xD8, 0xFF]) {
+        return Some("image/jpeg".to_owned());
+    }
     let format = FileFormat::from_bytes(head);
     let name = format.media_type();
     if matches!(format, FileFormat::ArbitraryBinaryData | FileFormat::Empty | FileFormat::PlainText)

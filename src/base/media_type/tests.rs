@@ -70,6 +70,8 @@ fn the_first_bytes_tell_the_type() {
     let table: &[(&str, Vec<u8>, &str)] = &[
         ("png", PNG.to_vec(), "image/png"),
         ("jpeg", JPEG.to_vec(), "image/jpeg"),
+        ("jpeg with fill bytes", padded(b"\xFF\xD8\xFF\xFF\xFF\xE0\0\x10JFIF\0", 40), "image/jpeg"),
+        ("jpeg with an APP1 of its own", padded(b"\xFF\xD8\xFF\xE1\0\x10mine\0", 40), "image/jpeg"),
         ("gif", GIF.to_vec(), "image/gif"),
         ("webp", [b"RIFF\x24\0\0\0WEBPVP8 ", &[0; 20][..]].concat(), "image/webp"),
         ("avif", ftyp("avif"), "image/avif"),
