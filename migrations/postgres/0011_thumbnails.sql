@@ -27,7 +27,7 @@ CREATE TABLE cifra_thumbnails (
     file_id UUID NOT NULL REFERENCES cifra_files (id) DEFERRABLE INITIALLY DEFERRED,
     size_name TEXT NOT NULL,
     tenant_id TEXT NOT NULL,
-    -- Which spec it was made by; empty: it is to be made again.
+    -- Which spec it was made by. After a ~ it is to be made again and serves until then; empty: it is lost.
     spec_version TEXT NOT NULL,
     status TEXT NOT NULL,
     -- Why there is none.

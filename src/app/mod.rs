@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::auth::AuthService;
 use crate::base::{Clock, Code, Error, Result};
 use crate::blob::Stores;
-use crate::blob::local::lock::{self, NotLocked};
+use crate::blob::local::lock::{self, InUse, NotLocked};
 use crate::config::{self, Config, DatabaseUrl};
 use crate::db::{Db, DbOptions};
 use crate::files::{FileService, Quota};
@@ -265,7 +265,8 @@ async fn lock_database(url: &DatabaseUrl) -> Result<Option<File>> {
         Err(NotLocked::Held(owner)) => Err(broken(format!(
             "the database `{shown}` is in use by another process ({owner}): one `cifra serve` owns a SQLite database; \
              for several, set database.url to a PostgreSQL one"
-        ))),
+        ))
+        .caused_by(InUse)),
         Err(NotLocked::Io(error)) => {
             Err(broken(format!("the database `{shown}` could not be locked")).caused_by(error))
         }

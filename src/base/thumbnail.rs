@@ -111,6 +111,11 @@ impl SpecVersion {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether this is `wanted`, but to be made again (a `~` stands before it): it serves until then.
+    pub fn is_again(&self, wanted: &Self) -> bool {
+        self.0.strip_prefix('~') == Some(wanted.as_str())
+    }
 }
 
 impl fmt::Display for SpecVersion {

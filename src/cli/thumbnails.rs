@@ -36,7 +36,9 @@ pub(super) struct ThumbnailsCommand {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Make thumbnails again, also those that failed
-    #[command(after_help = "Exits with 3 when no such size is configured, with 6 when the database is away.")]
+    #[command(
+        after_help = "Exits with 3 when no such size is configured, with 6 when the database or some of the files are away."
+    )]
     Rebuild {
         /// Of this size only
         #[arg(long, value_name = "NAME", value_parser = size)]
@@ -70,7 +72,7 @@ impl ThumbnailsCommand {
         let mut last = None::<Instant>;
         let looked = app::rebuild(&loaded.config, &wish, |now| {
             let due = last.is_none_or(|last| last.elapsed() >= LINES_EVERY);
-            if due || matches!(now, Rebuilding::Beside(_)) {
+            if due || now == Rebuilding::Beside {
                 output::say(&line(&now));
                 last = Some(Instant::now());
             }
@@ -90,7 +92,9 @@ impl ThumbnailsCommand {
 
 fn line(now: &Rebuilding) -> String {
     match now {
-        Rebuilding::Beside(why) => format!("the work is left to the process that has the data ({why})"),
+        Rebuilding::Beside => {
+            "the work is left to the process that has the data, with the sizes it was started with".to_owned()
+        }
         Rebuilding::Looking(looked) => {
             format!("{} pictures looked at, {} to be made again", looked.pictures, looked.added)
         }

@@ -24,6 +24,14 @@ pub struct Thumbnail {
     pub made_at: Timestamp,
 }
 
+impl Thumbnail {
+    /// Whether it stands for `wanted`: it is of that spec, or is to be made again by it and serves until then.
+    pub fn serves(&self, wanted: &SpecVersion) -> bool {
+        let again = || self.version.is_again(wanted) && matches!(self.outcome, Outcome::Ready(_));
+        self.version == *wanted || again()
+    }
+}
+
 /// What became of a thumbnail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -242,33 +250,41 @@ pub async fn delete_with_file(
 }
 
 /// Lets what is there be made again, also what was skipped or failed: `size` of the file, or all of its sizes. What is
-/// ready stays where it is until then.
+/// ready serves until then ([`SpecVersion::is_again`]).
 pub async fn outdate(c: &mut Conn, tenant: &TenantId, file: FileId, size: Option<&SizeName>) -> Result<()> {
-    const OUTDATE_ALL: &str = "
+    const OUTDATE: &str = "
         UPDATE cifra_thumbnails
-        SET spec_version = ''
+        SET spec_version = '~' || spec_version
         WHERE tenant_id = $1
           AND file_id = $2
+          AND size_name = COALESCE(CAST($3 AS TEXT), size_name)
+          AND spec_version NOT LIKE '~%'
     ";
-    const OUTDATE: &str = "
+    Ok(on!(c, c => sqlx::query(OUTDATE)
+        .bind(tenant)
+        .bind(file)
+        .bind(size)
+        .execute(&mut *c)
+        .await
+        .map(drop))?)
+}
+
+/// Lets one be made again whose blob is lost: it serves nobody.
+pub async fn lose(c: &mut Conn, tenant: &TenantId, file: FileId, size: &SizeName) -> Result<()> {
+    const LOSE: &str = "
         UPDATE cifra_thumbnails
         SET spec_version = ''
         WHERE tenant_id = $1
           AND file_id = $2
           AND size_name = $3
     ";
-    Ok(match size {
-        None => {
-            on!(c, c => sqlx::query(OUTDATE_ALL).bind(tenant).bind(file).execute(&mut *c).await.map(drop))
-        }
-        Some(size) => on!(c, c => sqlx::query(OUTDATE)
-            .bind(tenant)
-            .bind(file)
-            .bind(size)
-            .execute(&mut *c)
-            .await
-            .map(drop)),
-    }?)
+    Ok(on!(c, c => sqlx::query(LOSE)
+        .bind(tenant)
+        .bind(file)
+        .bind(size)
+        .execute(&mut *c)
+        .await
+        .map(drop))?)
 }
 
 /// Which of `keys` of `store` are thumbnails that a row names, or deletions that wait.

@@ -1,7 +1,5 @@
 //! Files as JSON, with what is known of a picture and of its thumbnails. Made by the handlers that answer files.
 
-use std::collections::BTreeMap;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Serialize, Serializer};
@@ -35,7 +33,7 @@ pub(super) struct FileView<'a> {
     image: Option<ImageView<'a>>,
     /// By size, small ones first; none if the file is no picture.
     #[serde(serialize_with = "as_map")]
-    #[schema(value_type = BTreeMap<String, ThumbnailView<'a>>)]
+    #[schema(value_type = std::collections::BTreeMap<String, ThumbnailView<'a>>)]
     thumbnails: Vec<(&'a str, ThumbnailView<'a>)>,
 }
 

@@ -145,6 +145,13 @@ impl Jobs {
                 Ok(Some(job)) => {
                     failpoint::hit("jobs.after_claim");
                     last = Some(job.tenant.clone());
+                    if job.died_before() {
+                        drop(slot);
+                        // None is taken before it has ended, so that no other one can be blamed for it.
+                        let handler = alone(&slots, at_once, &handler);
+                        drop(self.tasks.spawn("job", Running::new(self, job, handler).run()).await);
+                        continue;
+                    }
                     let running = Running::new(self, job, Arc::clone(&handler));
                     self.tasks.spawn("job", async move {
                         running.run().await;
@@ -195,6 +202,19 @@ impl Jobs {
     }
 }
 
+/// Lets `handler` begin when all other jobs have ended.
+fn alone(slots: &Arc<Semaphore>, at_once: usize, handler: &Handler) -> Handler {
+    let (slots, handler) = (Arc::clone(slots), Arc::clone(handler));
+    let all = u32::try_from(at_once).unwrap_or(u32::MAX);
+    Arc::new(move |job| {
+        let (slots, handler) = (Arc::clone(&slots), Arc::clone(&handler));
+        Box::pin(async move {
+            let _all = slots.acquire_many(all).await;
+            handler(job).await
+        })
+    })
+}
+
 impl Job {
     /// So many processes may die of a job.
     const DEATHS_MAX: u32 = 3;
@@ -203,10 +223,15 @@ impl Job {
     /// nor much later than this.
     const BACKOFF_MAX: Duration = Duration::from_mins(10);
 
-    /// It was taken three times in a row and nothing was heard of it: it may be what kills who takes it. Its handler had
-    /// better not try, and note that it failed.
+    /// It was taken three times in a row, but for the first time alone, and nothing was heard of it: it is what kills who
+    /// takes it. Its handler had better not try, and note that it failed.
     pub fn is_last(&self) -> bool {
         self.unfinished > Self::DEATHS_MAX
+    }
+
+    /// A process ended while it was worked on. It may have died of this one, or of one beside it.
+    fn died_before(&self) -> bool {
+        self.unfinished > 1
     }
 
     /// How long a job that fails this time had better wait: 1 s, then twice as long each time, at most 10 min.

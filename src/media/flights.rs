@@ -50,29 +50,22 @@ pub(super) struct Flight {
 pub(super) struct Ticket(watch::Receiver<State>);
 
 impl Flights {
-    /// At most `max` at once.
+    /// At most `max` at once wait for what has to be made; of a tenant at most half of them.
     pub(super) fn new(max: usize) -> Self {
         Self { under_way: Arc::default(), max }
     }
 
     /// Waits with the others for `destination`. Whoever is the first gets the flight too, and has to see to it.
-    ///
-    /// # Errors
-    /// `Overloaded` if there are as many flights as may be.
-    pub(super) fn join(&self, destination: Destination) -> Result<(Ticket, Option<Flight>)> {
+    pub(super) fn join(&self, destination: Destination) -> (Ticket, Option<Flight>) {
         let mut under_way = self.lock();
         if let Some(board) = under_way.get(&destination) {
-            return Ok((Ticket(board.state.subscribe()), None));
-        }
-        if under_way.len() >= self.max {
-            let detail = "more thumbnails are waited for than there is room for; ask again";
-            return Err(Error::new(Code::Overloaded, detail));
+            return (Ticket(board.state.subscribe()), None);
         }
         let (state, ticket) = watch::channel(State::Looking);
         let board = Arc::new(Board { state, news: Notify::new() });
         under_way.insert(destination.clone(), Arc::clone(&board));
         let flight = Flight { flights: self.clone(), destination, board };
-        Ok((Ticket(ticket), Some(flight)))
+        (Ticket(ticket), Some(flight))
     }
 
     /// Something became of `file`: whoever waits for one of its thumbnails had better look.
@@ -111,8 +104,23 @@ impl Flight {
     }
 
     /// Tells all who wait that it has to be made first.
-    pub(super) fn will_take_time(&self) {
+    ///
+    /// # Errors
+    /// `Overloaded` if as many wait for that as may.
+    pub(super) fn will_take_time(&self) -> Result<()> {
+        let under_way = self.flights.lock();
+        let makes = |board: &Board| matches!(*board.state.borrow(), State::Making);
+        if makes(&self.board) {
+            return Ok(());
+        }
+        let making = || under_way.iter().filter(|(_, board)| makes(board));
+        let own = making().filter(|((tenant, ..), _)| *tenant == self.destination.0).count();
+        if making().count() >= self.flights.max || own >= self.flights.max.div_ceil(2) {
+            let detail = "more thumbnails are waited for than there is room for; ask again";
+            return Err(Error::new(Code::Overloaded, detail));
+        }
         self.board.state.send_replace(State::Making);
+        Ok(())
     }
 
     /// Tells all who wait.

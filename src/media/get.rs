@@ -60,7 +60,7 @@ impl ThumbnailService {
             metrics::thumbnail_answered("memory");
             return Ok(ready);
         }
-        let (ticket, flight) = self.flights.join((who.tenant().clone(), file, size))?;
+        let (ticket, flight) = self.flights.join((who.tenant().clone(), file, size));
         if let Some(flight) = flight {
             let (service, tenant) = (Arc::clone(self), who.tenant().clone());
             self.tasks.spawn("thumbnail", async move { service.fly(flight, tenant, file, size).await });
@@ -138,7 +138,7 @@ impl ThumbnailService {
         loop {
             let since = self.hot.moment(self.clock.now());
             let Look { file: record, row } = self.look(tenant, file, size).await?;
-            let current = row.as_ref().is_some_and(|row| row.version == self.versions[size]);
+            let current = row.as_ref().is_some_and(|row| row.serves(&self.versions[size]));
             // A node with another configuration may have been faster: what it made is better than nothing.
             let new = asked.as_ref().is_some_and(|asked| *asked != row);
             match row.as_ref().filter(|_| current || new) {
@@ -147,6 +147,7 @@ impl ThumbnailService {
                 }
                 Some(Thumbnail { outcome: Outcome::Ready(stored), version, .. }) => {
                     if let Some(bytes) = self.stored(stored).await? {
+                        let version = if current { &self.versions[size] } else { version };
                         let ready = Ready {
                             etag: format!("\"{version}-{}\"", crc::of(&bytes)),
                             bytes,
@@ -164,16 +165,16 @@ impl ThumbnailService {
                         let gone = format!("blob {} of store {} vanishes", stored.key, stored.store);
                         return Err(Error::internal("the thumbnail cannot be read", gone));
                     }
-                    self.outdate(tenant, file, size, &stored.key).await?;
+                    self.lose(tenant, file, size, &stored.key).await?;
                     asked = None;
                 }
                 None if !record.is_picture() => {
                     return Ok(Loaded::Without(Without { reason: Reason::NotAnImage, pixels: None }));
                 }
                 None if asked.is_none() => {
+                    flight.will_take_time()?;
                     self.ask_for(tenant, file).await?;
                     asked = Some(row);
-                    flight.will_take_time();
                 }
                 None => {
                     drop(tokio::time::timeout(pause, flight.news()).await);
@@ -201,7 +202,7 @@ impl ThumbnailService {
     }
 
     /// The blob `key` is gone: the thumbnail is to be made again, unless that has happened meanwhile.
-    async fn outdate(&self, tenant: &TenantId, file: FileId, size: usize, key: &BlobKey) -> Result<()> {
+    async fn lose(&self, tenant: &TenantId, file: FileId, size: usize, key: &BlobKey) -> Result<()> {
         tracing::warn!(file.id = %file, %key, "a thumbnail of file {file} is not in its store any more, it is made again");
         let (tenant, name, key) = (tenant.clone(), self.sizes[size].name.clone(), key.clone());
         self.db
@@ -212,7 +213,7 @@ impl ThumbnailService {
                     let same =
                         |row: &Thumbnail| matches!(&row.outcome, Outcome::Ready(stored) if stored.key == key);
                     if row.as_ref().is_some_and(same) {
-                        thumbnails::outdate(c, &tenant, file, Some(&name)).await?;
+                        thumbnails::lose(c, &tenant, file, &name).await?;
                     }
                     Ok(())
                 })

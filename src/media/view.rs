@@ -102,7 +102,7 @@ impl ThumbnailService {
         }
         let truncated = image.as_ref().is_some_and(|image| image.truncated);
         let shown = |(size, version): (&NamedSize, &SpecVersion)| {
-            let row = rows.iter().find(|row| row.size == size.name && row.version == *version);
+            let row = rows.iter().find(|row| row.size == size.name && row.serves(version));
             let state = row.map_or(ShownState::Pending, |row| state(&row.outcome, truncated));
             Shown { size: size.clone(), version: version.clone(), state }
         };

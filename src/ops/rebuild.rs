@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use crate::base::thumbnail::{NamedSize, SizeName, SpecVersion};
 use crate::base::{Clock, Code, Error, FileId, Principal, Result, TenantId, Timestamp};
 use crate::db::jobs::{self, JobUrgency, NewJob, Waiting};
-use crate::db::{Conn, Db, Urgency, files, thumbnails};
+use crate::db::thumbnails::{self, Outcome};
+use crate::db::{Conn, Db, Urgency, files};
+use crate::imaging::Reason;
 
 /// So many pictures get their jobs in one transaction: of two or three statements each, well below 50 ms.
 const PICTURES_AT_ONCE: u32 = 50;
@@ -24,7 +26,8 @@ const POSITION: &str = "thumbnails-rebuild";
 pub struct Wish {
     /// Those of this size; else all.
     pub size: Option<SizeName>,
-    /// Only those that are not there, or were made by another spec; failures are remembered. Else all, failures too.
+    /// Only those that are not there, were made by another spec, or failed for a reason that may have been the
+    /// machine's. Else all, failures too.
     pub only_missing: bool,
     /// Those of this tenant; else of all.
     pub tenant: Option<TenantId>,
@@ -97,8 +100,33 @@ impl Rebuild {
         self.db.read(|c| Box::pin(jobs::waiting(c, jobs::THUMBNAILS, JobUrgency::Rebuild))).await
     }
 
+    /// The jobs of `wish` are done: the same command begins anew.
+    ///
+    /// # Errors
+    /// Those of [`Db::write`].
+    pub async fn forget_position(&self, wish: &Wish) -> Result<()> {
+        let subject = self.subject(wish);
+        self.db
+            .write(Urgency::Normal, move |c| {
+                let subject = subject.clone();
+                Box::pin(async move {
+                    jobs::remove(c, POSITION, &TenantId::default_tenant(), &subject).await.map(drop)
+                })
+            })
+            .await
+    }
+
+    /// The same for the same wish and sizes, of no two others.
+    fn subject(&self, wish: &Wish) -> String {
+        let size = wish.size.as_ref().map_or("", SizeName::as_str);
+        let tenant = wish.tenant.as_ref().map_or("", TenantId::as_str);
+        let sizes: Vec<String> =
+            self.sizes.iter().map(|(name, version)| format!("{name}={version}")).collect();
+        format!("size={size} tenant={tenant} missing={} of {}", wish.only_missing, sizes.join(","))
+    }
+
     async fn last_position(&self, wish: &Wish) -> Result<Position> {
-        let subject = wish.subject();
+        let subject = self.subject(wish);
         let kept = self.db.read(move |c| {
             Box::pin(async move { jobs::payload(c, POSITION, &TenantId::default_tenant(), &subject).await })
         });
@@ -144,11 +172,9 @@ impl Rebuild {
                 .await?
                 .map(|tenant| Position { looked: from.looked, ..Position::before(tenant.as_str()) }),
         };
-        let (tenant, subject) = (TenantId::default_tenant(), wish.subject());
-        let Some(next) = next else {
-            jobs::remove(c, POSITION, &tenant, &subject).await?;
-            return Ok(None);
-        };
+        let (tenant, subject) = (TenantId::default_tenant(), self.subject(wish));
+        // At the end it stays: an interrupted command, given again, has nothing to add, and only waits.
+        let Some(next) = next else { return Ok(None) };
         let payload = serde_json::to_string(&next)
             .map_err(|error| Error::internal("the position cannot be kept", error))?;
         let (urgency, never) = (JobUrgency::Rebuild, Timestamp::from_micros(i64::MAX));
@@ -168,20 +194,21 @@ impl Rebuild {
         now: Timestamp,
     ) -> Result<u64> {
         let ids: Vec<FileId> = pictures.iter().map(|(_, id)| *id).collect();
-        let there: HashSet<(FileId, SizeName, SpecVersion)> = if wish.only_missing {
-            let rows = thumbnails::of_files(c, tenant, &ids).await?;
-            rows.into_iter().map(|row| (row.file, row.size, row.version)).collect()
-        } else {
-            HashSet::new()
-        };
+        let rows = if wish.only_missing { thumbnails::of_files(c, tenant, &ids).await? } else { Vec::new() };
+        let failed: HashSet<FileId> =
+            rows.iter().filter(|row| may_be_better_now(&row.outcome)).map(|row| row.file).collect();
+        let there: HashSet<(FileId, SizeName, SpecVersion)> =
+            rows.into_iter().map(|row| (row.file, row.size, row.version)).collect();
         let wanted =
             || self.sizes.iter().filter(|(name, _)| wish.size.as_ref().is_none_or(|size| size == name));
         let mut added = 0;
         for id in ids {
-            if wanted().all(|(name, version)| there.contains(&(id, name.clone(), version.clone()))) {
+            let again = !wish.only_missing || failed.contains(&id);
+            if !again && wanted().all(|(name, version)| there.contains(&(id, name.clone(), version.clone())))
+            {
                 continue;
             }
-            if !wish.only_missing {
+            if again {
                 thumbnails::outdate(c, tenant, id, wish.size.as_ref()).await?;
             }
             jobs::add(c, &NewJob::thumbnails(tenant, id, JobUrgency::Rebuild, now), now).await?;
@@ -191,13 +218,9 @@ impl Rebuild {
     }
 }
 
-impl Wish {
-    /// The same for the same wish, of no two others.
-    fn subject(&self) -> String {
-        let size = self.size.as_ref().map_or("", SizeName::as_str);
-        let tenant = self.tenant.as_ref().map_or("", TenantId::as_str);
-        format!("size={size} tenant={tenant} missing={}", self.only_missing)
-    }
+/// Whether it may have been the fault of the machine, rather than of the picture.
+fn may_be_better_now(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Without(Reason::TimedOut | Reason::Crashed))
 }
 
 impl Position {

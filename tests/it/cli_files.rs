@@ -57,7 +57,7 @@ async fn info_tells_what_a_picture_is_and_where_its_thumbnails_are() {
     assert!(!shown.iter().any(|line| line.starts_with("image ")), "{shown:?}");
 
     // In the order in which people list sizes.
-    let text = app.get(&file.file_path()).await.expect(200).text().to_owned();
+    let text = app.get(&file.file_path()).await.expect(200).text();
     let at = |size: &str| text.find(&format!("\"{size}\":{{")).unwrap();
     assert!(at("small") < at("medium") && at("medium") < at("large"), "{text}");
 }

@@ -192,6 +192,50 @@ async fn the_job_of_a_node_that_died_is_another_nodes_when_its_lease_is_over_and
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_that_a_process_may_have_died_of_are_done_one_at_a_time_and_nothing_beside_them() {
+    for test in both_engines().await {
+        let clock = clock();
+        let node = a_node(&test, &clock).await;
+        for name in ["a", "b", "c"] {
+            node.jobs.add(new_job(name)).await.unwrap();
+        }
+        for _ in 0..2 {
+            let dead =
+                write(&test.db, |c| Box::pin(rows::claim(c, KIND, Uuid::from_u128(9), None, at(0), at(30))));
+            assert!(dead.await.is_some());
+        }
+        clock.advance(Duration::from_secs(30));
+        let under_way = Arc::new(AtomicUsize::new(0));
+        let (tell, mut done) = mpsc::unbounded_channel();
+        node.jobs.work(
+            KIND,
+            4,
+            handler(move |job| {
+                let (tell, under_way) = (tell.clone(), Arc::clone(&under_way));
+                async move {
+                    let beside = under_way.fetch_add(1, Ordering::SeqCst);
+                    // Long enough for another one to begin.
+                    tokio::time::sleep(Duration::from_millis(30)).await;
+                    let after = under_way.fetch_sub(1, Ordering::SeqCst) - 1;
+                    tell.send((job.subject, job.unfinished, beside.max(after))).unwrap();
+                    Outcome::Done
+                }
+            }),
+        );
+        let mut all = [done.recv().await.unwrap(), done.recv().await.unwrap(), done.recv().await.unwrap()];
+        all.sort();
+        let expected = [("a", 2, 0), ("b", 2, 0), ("c", 1, 0)];
+        assert_eq!(
+            all,
+            expected.map(|(name, taken, beside)| (name.to_owned(), taken, beside)),
+            "{}",
+            test.engine
+        );
+        all_done(&test.db).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_job_stays_its_nodes_and_one_that_is_called_off_stops() {
     for test in both_engines().await {

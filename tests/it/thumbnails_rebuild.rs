@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::client::cifra;
 use crate::db::{a_file, at, read, write};
+use crate::harness::TestApp;
 use crate::harness::databases::both_engines;
 use crate::harness::pictures::jpeg;
 use crate::harness::process::Server;
@@ -63,12 +64,12 @@ async fn insert_files(db: &Db, tenant: &str, others: u32, pictures: u32) -> Vec<
 }
 
 /// Notes of each size that there is none, as far as specs have a version.
-async fn note_failures(db: &Db, file: FileId, versions: &[(&'static str, SpecVersion)]) {
+async fn note_failures(db: &Db, file: FileId, reason: Reason, versions: &[(&'static str, SpecVersion)]) {
     let thumbnails = versions.iter().map(|(name, version)| Thumbnail {
         file,
         size: name.parse().unwrap(),
         version: version.clone(),
-        outcome: Outcome::Without(Reason::Corrupt),
+        outcome: Outcome::Without(reason),
         made_at: at(10),
     });
     let (tenant, announced_until) = (TenantId::default_tenant(), at(0));
@@ -124,24 +125,27 @@ async fn missing_are_those_without_a_row_of_their_spec_and_the_others_stay_as_th
         .map(|(side, name)| (name, ThumbnailSpec::from((side, side)).version()));
     let other = ("large", ThumbnailSpec::from((801, 801)).version());
     for test in both_engines().await {
-        let ids = insert_files(&test.db, "default", 0, 4).await;
-        let [whole, partly, outdated, _nothing] = ids.as_slice() else { panic!("four pictures") };
-        note_failures(&test.db, *whole, &[small.clone(), large.clone()]).await;
-        note_failures(&test.db, *partly, std::slice::from_ref(&small)).await;
-        note_failures(&test.db, *outdated, &[small.clone(), other.clone()]).await;
+        let ids = insert_files(&test.db, "default", 0, 5).await;
+        let [whole, partly, outdated, crashed, _nothing] = ids.as_slice() else { panic!("five pictures") };
+        let both = [small.clone(), large.clone()];
+        note_failures(&test.db, *whole, Reason::Corrupt, &both).await;
+        note_failures(&test.db, *partly, Reason::Corrupt, std::slice::from_ref(&small)).await;
+        note_failures(&test.db, *outdated, Reason::Corrupt, &[small.clone(), other.clone()]).await;
+        // It may have been the machine's fault.
+        note_failures(&test.db, *crashed, Reason::Crashed, &both).await;
         let rebuild = rebuild_of(&test.db);
         let before = versions_of(&test.db, *whole).await;
-        for (size, added) in [(Some("small"), 1), (None, 3)] {
+        for (size, added) in [(Some("small"), 2), (None, 4)] {
             let size = size.map(|name| name.parse().unwrap());
             let wish = Wish { only_missing: true, size, tenant: None };
             let looked = rebuild.add_jobs(&operator(), &wish, |_| {}).await.unwrap();
-            assert_eq!(looked, Looked { pictures: 4, added }, "{}", test.engine);
+            assert_eq!(looked, Looked { pictures: 5, added }, "{}", test.engine);
         }
         assert_eq!(versions_of(&test.db, *whole).await, before, "{}", test.engine);
 
         let wish = Wish { size: Some("small".parse().unwrap()), ..Wish::default() };
         let looked = rebuild.add_jobs(&operator(), &wish, |_| {}).await.unwrap();
-        assert_eq!(looked, Looked { pictures: 4, added: 4 }, "{}", test.engine);
+        assert_eq!(looked, Looked { pictures: 5, added: 5 }, "{}", test.engine);
         let after = versions_of(&test.db, *whole).await;
         assert_eq!((&after[0], after[1] == before[1]), (&before[0], false), "{}", test.engine);
     }
@@ -168,9 +172,15 @@ async fn an_interrupted_one_goes_on_where_it_was() {
         assert_eq!(looked.await.unwrap(), Looked { pictures: 240, added: 240 }, "{}", test.engine);
         assert!(first >= Some(120), "{}: it began anew: {first:?}", test.engine);
         assert_eq!(waiting(&test.db).await, 240, "{}", test.engine);
-        // The next one begins at the beginning.
-        let looked = rebuild.add_jobs(&who, &wish, |_| {}).await.unwrap();
-        assert_eq!(looked.pictures, 240, "{}", test.engine);
+        // Given again while the jobs wait it adds nothing: what was made meanwhile stays made.
+        let mut first = None;
+        let looked = rebuild.add_jobs(&who, &wish, |looked| first = first.or(Some(looked.pictures)));
+        assert_eq!((looked.await.unwrap().added, first), (240, Some(240)), "{}", test.engine);
+        // When they are done the next one begins at the beginning.
+        rebuild.forget_position(&wish).await.unwrap();
+        let mut first = None;
+        rebuild.add_jobs(&who, &wish, |looked| first = first.or(Some(looked.pictures))).await.unwrap();
+        assert_eq!(first, Some(0), "{}", test.engine);
     }
 }
 
@@ -238,4 +248,44 @@ async fn without_a_service_it_does_the_work_itself_and_beside_one_it_leaves_it_t
     let (new_small, same_others) = keys(&server);
     assert_eq!((same_others, new_small.len()), (others, 3));
     assert!(new_small.iter().all(|path| !small.contains(path)), "they were not made again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_made_again_serves_until_it_is() {
+    let app = TestApp::start().await;
+    let file = app.picture(jpeg(300, 200, 0)).await;
+    let record = app.settled(&file).await;
+    let before = app.thumbnail(&file, "small").await.expect(200);
+    // As the command leaves it until somebody comes to it.
+    let outdate = "UPDATE cifra_thumbnails SET spec_version = '~' || spec_version \
+                   WHERE size_name = 'small' RETURNING width";
+    assert_eq!(app.number_in_database(outdate).await, 150);
+    assert_eq!(app.get(&file.file_path()).await.expect(200).json()["thumbnails"], record["thumbnails"]);
+    let after = app.thumbnail(&file, "small").await.expect(200);
+    assert_eq!((after.header("etag"), &after.body), (before.header("etag"), &before.body));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_says_what_keeps_it_from_the_files_and_what_could_not_be_made() {
+    let mut server = Server::start_with(&[("thumbnails.eager", "false")]).await;
+    server.api.create_file("a.jpg", &jpeg(300, 200, 0)).await.unwrap();
+    server.stop().await;
+    let said = |done: &Output| String::from_utf8_lossy(&done.stderr).into_owned();
+    let blobs = server.data().join("blobs");
+    let hidden = blobs.with_extension("hidden");
+    std::fs::rename(&blobs, &hidden).unwrap();
+    std::fs::write(&blobs, "no folder").unwrap();
+    let done = rebuild(&server, &[]);
+    assert_eq!(done.status.code(), Some(1), "{}", said(&done));
+    assert!(said(&done).contains("of store `local` cannot be used"), "{}", said(&done));
+    std::fs::remove_file(&blobs).unwrap();
+    std::fs::rename(&hidden, &blobs).unwrap();
+
+    // Its bytes are lost.
+    for path in server.stored() {
+        std::fs::remove_file(path).unwrap();
+    }
+    let done = rebuild(&server, &[]);
+    assert_eq!(done.status.code(), Some(6), "{}", said(&done));
+    assert!(said(&done).contains("the thumbnails of 1 pictures could not be made"), "{}", said(&done));
 }

@@ -25,6 +25,26 @@ pub enum NotLocked {
     Io(io::Error),
 }
 
+/// What lies behind an error that says so: another process has what this one wants for itself.
+#[derive(Debug)]
+pub struct InUse;
+
+impl InUse {
+    /// Whether that is what lies behind `error`.
+    pub fn is_behind(error: &(dyn std::error::Error + 'static)) -> bool {
+        let mut causes = std::iter::successors(Some(error), |error| error.source());
+        causes.any(<dyn std::error::Error>::is::<Self>)
+    }
+}
+
+impl std::fmt::Display for InUse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("another process has its lock")
+    }
+}
+
+impl std::error::Error for InUse {}
+
 /// Locks the file at `path`, which is made if it is not there, until what is answered is dropped. Blocks, for up to
 /// three seconds.
 ///

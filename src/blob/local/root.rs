@@ -49,7 +49,7 @@ impl Root {
                 let shown = path.display();
                 let context =
                     format!("the storage folder `{shown}` is in use by another process ({owner}): one `cifra serve` owns it");
-                BlobError::new(BlobErrorKind::Unavailable, context)
+                BlobError::new(BlobErrorKind::Unavailable, context).caused_by(lock::InUse)
             }
             NotLocked::Io(error) => at("locking", &path.join("lock"), error),
         })?;
