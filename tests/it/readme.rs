@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::harness::TestApp;
+use crate::harness::pictures::jpeg;
 
 fn in_clone(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -58,6 +59,25 @@ async fn the_tour_works_when_it_is_typed() {
     let [sent, came_back] =
         ["holiday.mov", "copy.mov"].map(|name| fs::read(folder.path().join(name)).unwrap());
     assert!(sent == came_back, "other bytes came back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_three_lines_about_pictures_and_those_of_their_page_work_when_they_are_typed() {
+    let app = TestApp::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("photos")).unwrap();
+    fs::write(folder.path().join("photos/dusk.jpg"), jpeg(1200, 900, 1)).unwrap();
+    let said = typing(&app, folder.path(), typed("README.md", "## Pictures")).await;
+    let small = fs::read(folder.path().join("small.jpg")).unwrap();
+    let drawn = cifra::imaging::probe(&small).unwrap();
+    assert_eq!((drawn.width, drawn.height), (150, 113));
+
+    let id = said.split_whitespace().next().unwrap();
+    let said =
+        typing(&app, folder.path(), format!("id={id}\n{}", typed("docs/thumbnails.md", "# Thumbnails")))
+            .await;
+    assert!(said.contains("\"width\": 1200") && said.contains("\"status\": \"ready\""), "{said}");
+    assert_eq!(fs::read(folder.path().join("small.jpg")).unwrap(), small);
 }
 
 #[tokio::test(flavor = "multi_thread")]
