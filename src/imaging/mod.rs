@@ -1,6 +1,6 @@
 //! Pictures in, thumbnails out: pure work on bytes, no file, no store, no database, no clock but a deadline.
 //!
-//! [`probe`] reads headers and says what a picture is; [`price`] says what it costs to decode, before anybody pays;
+//! [`probe()`] reads headers and says what a picture is; [`price()`] says what it costs to decode, before anybody pays;
 //! [`make`] decodes it once and makes every size. All three take bytes that nobody trusts: they answer a [`Fault`],
 //! never panic on purpose, never take more memory than the price said. Called by `media`, which decides when and how
 //! many at once; panics of decoders are contained there.

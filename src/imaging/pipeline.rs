@@ -22,7 +22,7 @@ use super::{
 
 /// Makes every one of `sizes` of the picture that `source`, a whole file, holds: decodes it once.
 ///
-/// Takes at most what [`price`] says beside `source`, and ends soon after `deadline`.
+/// Takes at most what [`price()`] says beside `source`, and ends soon after `deadline`.
 ///
 /// # Errors
 /// All [`Reason`]s but `Crashed`, unless an encoder fails; a decoder that panics does so through this function.

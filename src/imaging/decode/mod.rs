@@ -2,7 +2,7 @@
 //!
 //! A decoder delivers at least twice what the largest output draws, if the picture has it, and as little more as its
 //! format allows: JPEG a half, a quarter or an eighth, WebP any size, PNG boxes of pixels averaged as rows stream by;
-//! the others come whole. What [`price`](super::price) said is not passed.
+//! the others come whole. What [`price`](super::price()) said is not passed.
 
 mod boxes;
 mod gif;

@@ -1,6 +1,6 @@
 //! What a picture is, by its headers alone: nothing is decoded, nothing is inflated, every offset is checked.
 //!
-//! One file per format; here is the one list of signatures. [`price`](super::price) and [`decode`](super::decode) go
+//! One file per format; here is the one list of signatures. [`price`](super::price()) and [`decode`](super::decode()) go
 //! by what is found here, and the decoders check again that they see the same size.
 
 mod bmp;
@@ -15,7 +15,7 @@ pub(super) mod webp;
 
 use super::{Fault, Orientation, Reason};
 
-/// How many bytes of a file's beginning tell, for nearly all files, what [`probe`] wants to know.
+/// How many bytes of a file's beginning tell, for nearly all files, what [`probe()`] wants to know.
 pub const HEAD_BYTES: usize = 256 * 1024;
 
 /// A color profile longer than this is left out: those of printing presses have some 2 MiB.
