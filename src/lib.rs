@@ -19,6 +19,11 @@
 //! `PUT /api/uploads/{id}/chunks/{n}`: the route in [`http`] → `http::uploads::put_chunk` →
 //! [`upload::UploadService::write_chunk`] → the claim and the journal in [`session`] → the bytes through
 //! [`blob::PartStore::write`], hashed on their way → the receipt in [`db`]: its commit is the acknowledgement.
+//!
+//! # One thumbnail from top to bottom
+//! `GET /api/files/{id}/thumbnails/{size}`: `http::thumbnails` → [`media::ThumbnailService::get`] → memory, or the row and
+//! its blob. Not made yet: a job in [`jobs`], which any node takes → the file's bytes, let in by the memory that they
+//! will need → [`imaging::make`], once for all sizes → blobs through [`blob`], then all rows in one transaction.
 
 pub mod app;
 pub mod auth;

@@ -36,6 +36,8 @@ enum State {
 struct Board {
     state: watch::Sender<State>,
     news: Notify,
+    /// What kept somebody from making it, just now.
+    trouble: Mutex<Option<Arc<Error>>>,
 }
 
 /// A flight, in the hands of its task. If that dies, those who wait are told.
@@ -62,16 +64,17 @@ impl Flights {
             return (Ticket(board.state.subscribe()), None);
         }
         let (state, ticket) = watch::channel(State::Looking);
-        let board = Arc::new(Board { state, news: Notify::new() });
+        let board = Arc::new(Board { state, news: Notify::new(), trouble: Mutex::default() });
         under_way.insert(destination.clone(), Arc::clone(&board));
         let flight = Flight { flights: self.clone(), destination, board };
         (Ticket(ticket), Some(flight))
     }
 
-    /// Something became of `file`: whoever waits for one of its thumbnails had better look.
-    pub(super) fn tell(&self, file: FileId) {
+    /// Something became of `file`, or kept somebody from it: whoever waits for one of its thumbnails had better look.
+    pub(super) fn tell(&self, file: FileId, trouble: Option<&Arc<Error>>) {
         for ((_, waited_for, _), board) in self.lock().iter() {
             if *waited_for == file {
+                *board.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble.cloned();
                 board.news.notify_one();
             }
         }
@@ -86,6 +89,11 @@ impl Flight {
     /// Ready when [`Flights::tell`] was called since the last time.
     pub(super) async fn news(&self) {
         self.board.news.notified().await;
+    }
+
+    /// What kept this node from making it, since the last time.
+    pub(super) fn trouble(&self) -> Option<Arc<Error>> {
+        self.board.trouble.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Ready when nobody waits any more.

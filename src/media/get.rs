@@ -178,6 +178,9 @@ impl ThumbnailService {
                 }
                 None => {
                     drop(tokio::time::timeout(pause, flight.news()).await);
+                    if let Some(trouble) = flight.trouble() {
+                        return Ok(Loaded::Failed(trouble));
+                    }
                     pause = (pause * 2).min(LOOK_AGAIN_MAX);
                 }
             }

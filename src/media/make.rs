@@ -49,8 +49,10 @@ impl ThumbnailService {
 
     async fn make(&self, job: &Job) -> Outcome {
         let Ok(file) = job.subject.parse::<FileId>() else { return Outcome::Done };
-        let made = self.make_missing(job, file).await;
-        self.flights.tell(file);
+        let made = self.make_missing(job, file).await.map_err(Arc::new);
+        // Who waits is told what is in the way, and does not wait for the next time; a machine that is busy may have time.
+        let trouble = made.as_ref().err().filter(|error| error.code() != Code::Overloaded);
+        self.flights.tell(file, trouble);
         match made {
             Ok(()) => Outcome::Done,
             // Deleted meanwhile: nobody wants them any more.

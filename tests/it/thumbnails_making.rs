@@ -192,6 +192,22 @@ async fn what_is_in_memory_is_looked_at_once_a_second_and_file() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_is_told_what_is_in_the_way() {
+    let app = TestApp::builder()
+        .with(|config| {
+            config.thumbnails.eager = false;
+            config.thumbnails.wait = Duration::from_mins(5);
+        })
+        .start()
+        .await;
+    let file = app.picture(jpeg(400, 300, 0)).await;
+    for key in app.blobs().await {
+        app.lose(&key).await;
+    }
+    app.thumbnail(&file, "small").await.expect(500);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_of_a_deleted_file_stays_anywhere() {
     let app = TestApp::builder().with(|config| config.files.purge_delay = Some(Duration::ZERO)).start().await;
     let files = [app.picture(jpeg(300, 300, 0)).await, app.picture(jpeg(300, 300, 1)).await];
