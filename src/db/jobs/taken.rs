@@ -235,8 +235,8 @@ pub async fn done(c: &mut Conn, job: &Job, now: Timestamp) -> Result<bool> {
     if done > 0 { Ok(true) } else { put_back(c, job, now, None, Unfinished::Reset).await }
 }
 
-/// It waits until `due_at`, or not at all if it was added again meanwhile. `why` is for people. `false` if it was
-/// somebody else's.
+/// It waits until `due_at`, also if it was added again meanwhile: that would fail just the same. Added after this, it is
+/// due at once ([`super::add`]). `why` is for people. `false` if it was somebody else's.
 pub async fn put_back(
     c: &mut Conn,
     job: &Job,
