@@ -10,7 +10,7 @@
 //! | 6 | [`app`] | the one place where stores and services are built and stopped |
 //! | 5 | [`upload`], [`files`], [`media`], [`ops`] | services: decide |
 //! | 4 | [`auth`], [`idempotency`], [`jobs`] | who may: keys, tenants, the rules of open mode; what was answered, for requests that are repeated; what runs later |
-//! | 3 | [`blob`], [`session`] | stores: bytes, and what is known of an upload on its way |
+//! | 3 | [`blob`], [`session`], [`cache`] | stores: bytes, what is known of an upload on its way, what was read a moment ago |
 //! | 2 | [`db`], [`redis`] | connections, statements, migrations; what nodes tell each other beside them |
 //! | 1 | [`config`], [`telemetry`], [`client`], [`imaging`] | settings; logs, metrics, tasks; the HTTP client of the CLI; pictures in, thumbnails out |
 //! | 0 | [`base`] | ids, errors, time, digests, ranges, streams: pure, no I/O |
@@ -29,6 +29,7 @@ pub mod app;
 pub mod auth;
 pub mod base;
 pub mod blob;
+pub mod cache;
 pub mod cli;
 pub mod client;
 pub mod config;

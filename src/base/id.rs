@@ -13,7 +13,7 @@ use super::clock::Timestamp;
 
 /// Why a text is not an id.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InvalidId(&'static str);
+pub struct InvalidId(pub(super) &'static str);
 
 impl fmt::Display for InvalidId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod crc;
 pub mod digest;
+pub mod entity;
 pub mod error;
 pub mod filename_key;
 pub mod finding;
@@ -22,6 +23,7 @@ pub mod stream;
 pub mod thumbnail;
 
 pub use clock::{Clock, Correction, ManualClock, SystemClock, Timestamp};
+pub use entity::EntityName;
 pub use error::{Code, Error, Result};
 pub use filename_key::filename_key;
 pub use id::{ChunkIndex, FileId, KeyId, TenantId, TokenId, UploadId};

@@ -179,6 +179,18 @@ impl Principal {
         &self.actor
     }
 
+    /// Who they are, in a word that stays the same: a key's or a token's id. What is switched for one of them alone goes
+    /// by it.
+    pub fn subject(&self) -> String {
+        match &self.actor {
+            Actor::Everybody => "everybody".to_owned(),
+            Actor::Key { id, .. } => format!("key:{id}"),
+            Actor::UploadToken { id } => format!("token:{id}"),
+            Actor::CommandLine => "command-line".to_owned(),
+            Actor::Service => "service".to_owned(),
+        }
+    }
+
     /// Whether they may do what concerns the whole service.
     pub fn is_operator(&self) -> bool {
         self.operator

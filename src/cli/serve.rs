@@ -58,10 +58,6 @@ async fn serve(loaded: &Loaded, environment: &Environment) -> Result<bool> {
     crate::telemetry::start_logging(config.log.format, config.log.level.as_str()).map_err(broken)?;
     let _reports = reports::start(environment.get("SENTRY_DSN")).map_err(broken)?;
     tracing::info!("configuration: {}", loaded.source);
-    let idle = environment.without_effect();
-    if !idle.is_empty() {
-        tracing::warn!("set, but without effect in this version: {}", idle.join(", "));
-    }
     let (limit, connections) = (descriptors::raise(), config.server.max_connections);
     if !descriptors::suffice_for(connections, limit) {
         let limit = limit.unwrap_or_default();

@@ -5,9 +5,6 @@ use std::collections::BTreeMap;
 /// What begins the names of the variables that override keys.
 pub(super) const PREFIX: &str = "CIFRA__";
 
-/// Variables that will be understood, but that nothing reads yet. Whoever builds a part removes its own here.
-const NOT_BUILT: &[&str] = &["CACHE_ENABLED", "CACHE_L1_TTL", "CACHE_L2_TTL"];
-
 /// Environment variables by name. An empty one that is not a `CIFRA__…` counts as not set.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
@@ -49,22 +46,6 @@ impl Environment {
     pub(super) fn beginning_with(&self, prefix: &str) -> impl Iterator<Item = (&str, &str)> {
         let all = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         all.filter(move |(name, value)| name.starts_with(prefix) && !value.is_empty())
-    }
-
-    /// Names of the variables of parts that are not built yet: whoever sets them expects something of them.
-    pub fn without_effect(&self) -> Vec<&str> {
-        let expected = |name: &&str| {
-            NOT_BUILT.iter().any(|part| match part.strip_suffix('*') {
-                Some(prefix) => name.starts_with(prefix),
-                None => name == part,
-            })
-        };
-        self.variables
-            .keys()
-            .map(String::as_str)
-            .filter(|name| self.get(name).is_some())
-            .filter(expected)
-            .collect()
     }
 
     /// Names of the variables whose values are not UTF-8.

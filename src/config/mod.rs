@@ -7,6 +7,7 @@
 
 mod audit;
 mod auth;
+mod cache;
 mod database;
 mod document;
 mod environment;
@@ -37,6 +38,7 @@ use std::path::{Path, PathBuf};
 
 pub use audit::Audit;
 pub use auth::{ADMIN_KEY_CHARS_MIN, Auth, AuthMode};
+pub use cache::{Cache, L1, L2, L2Backend};
 pub use database::{Database, DatabaseUrl};
 pub use environment::Environment;
 pub use fault::{Fault, Faults, Origin, Position, Problem};
@@ -80,6 +82,8 @@ pub struct Config {
     pub files: Files,
     /// Small pictures of large ones.
     pub thumbnails: Thumbnails,
+    /// What was read, kept for who asks next.
+    pub cache: Cache,
     /// What is logged, and how.
     pub log: Log,
 }
@@ -112,6 +116,7 @@ impl Config {
         let file_upload = from.section("file_upload", |from| FileUpload::read(from, &server.data_dir));
         let files = from.section("files", Files::read);
         let thumbnails = from.section("thumbnails", Thumbnails::read);
+        let cache = from.section("cache", |from| Cache::read(from, &server.data_dir, &redis));
         let log = from.section("log", Log::read);
         from.check(
             &["server.listen", "auth.mode", "auth.allow_open_network"],
@@ -121,7 +126,20 @@ impl Config {
             "a loopback address (127.0.0.1 or [::1]) while anybody may call; \
              to open it to the network without keys, set auth.allow_open_network: true",
         );
-        Self { server, auth, audit, database, redis, sessions, limits, file_upload, files, thumbnails, log }
+        Self {
+            server,
+            auth,
+            audit,
+            database,
+            redis,
+            sessions,
+            limits,
+            file_upload,
+            files,
+            thumbnails,
+            cache,
+            log,
+        }
     }
 }
 

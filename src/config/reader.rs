@@ -20,6 +20,9 @@ pub(super) const COMMON_VARIABLES: &[(&str, &str)] = &[
     ("database.url", "DATABASE_URL"),
     ("redis.url", "REDIS_URL"),
     ("redis.url_file", "REDIS_URL_FILE"),
+    ("cache.enabled", "CACHE_ENABLED"),
+    ("cache.l1.ttl", "CACHE_L1_TTL"),
+    ("cache.l2.ttl", "CACHE_L2_TTL"),
     ("log.level", "RUST_LOG"),
 ];
 
@@ -173,7 +176,8 @@ impl<'a> Reader<'a> {
         for name in self.layers.environment.overrides() {
             let key = key_of_name(name);
             // Also refused: the name of a known key in another case, which does not override it.
-            if !self.is_key(&key) || name_of_key(&key) != name {
+            let known = |entry: &Entry| name_of_key(&entry.key.path) == name && self.is_key(&entry.key.path);
+            if !self.entries.iter().any(known) {
                 let suggestion = |key: String| name_of_key(&key);
                 let problem = self.why_unknown(&key, suggestion);
                 self.faults.push(Fault { origin: Origin::Environment(name.to_owned()), key, problem });

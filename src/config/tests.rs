@@ -1,5 +1,6 @@
 //! Configuration by tables: what each source may say, which one wins, and every way to be wrong.
 
+mod cache;
 mod documented;
 mod object_storage;
 mod redis;
@@ -113,7 +114,7 @@ fn common_variables_stand_between_the_file_and_our_own() {
 #[test]
 fn variables_of_parts_that_are_not_ours_yet_are_left_alone() {
     let place = Place::new()
-        .env("CACHE_ENABLED", "perhaps")
+        .env("CACHE_SIZE", "perhaps")
         .env("CIFRA_API_KEY", "x")
         .env("DATABASE_URL", "")
         .env("RUST_LOG", "")

@@ -20,6 +20,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("jobs", 4),
     ("blob", 3),
     ("session", 3),
+    ("cache", 3),
     ("db", 2),
     ("redis", 2),
     ("config", 1),
@@ -30,8 +31,14 @@ const FLOORS: &[(&str, u8)] = &[
 ];
 
 /// Edges on one floor, and those that are forbidden although they go down.
-const SIDEWAYS: &[(&str, &str)] =
-    &[("upload", "files"), ("media", "files"), ("telemetry", "config"), ("ops", "upload"), ("ops", "files")];
+const SIDEWAYS: &[(&str, &str)] = &[
+    ("upload", "files"),
+    ("media", "files"),
+    ("telemetry", "config"),
+    ("entities", "files"),
+    ("ops", "upload"),
+    ("ops", "files"),
+];
 const HTTP_NAMES_SERVICES_ONLY: &[&str] = &["blob", "session", "db", "redis"];
 
 fn floor(module: &str) -> Option<u8> {

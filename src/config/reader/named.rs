@@ -68,6 +68,32 @@ impl Reader<'_> {
         })
     }
 
+    /// Reads the map `name`, a value of each name. What is not written has its default; other names may be written too.
+    /// In an environment variable a name is not told from one in another case, so only those of `defaults` can be meant.
+    pub(in crate::config) fn named_values<N: Value, T: Value>(
+        &mut self,
+        name: &str,
+        defaults: &'static [(&'static str, &'static str)],
+        doc: &str,
+    ) -> Vec<(N, T)> {
+        let path = self.path(name);
+        let known = |name: &str| defaults.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        let written = self.names_in(&path).into_iter().filter(|name| known(name).is_none());
+        let mut names: Vec<String> = defaults.iter().map(|(name, _)| (*name).to_owned()).collect();
+        names.extend(written);
+        self.section(name, |from| {
+            let mut all = Vec::new();
+            for name in names {
+                let default = known(&name).unwrap_or(&defaults[0]).1;
+                match from.parse_name::<N>(&name) {
+                    Some(parsed) => all.push((parsed, from.take(&name, default, doc))),
+                    None => from.note_faulty(&name),
+                }
+            }
+            all
+        })
+    }
+
     /// Whether `name` of this section is written as a map of keys.
     pub(in crate::config) fn is_section(&self, name: &str) -> bool {
         let path = self.path(name);
