@@ -5,6 +5,7 @@
 //! answer; other nodes, and changes that other programs make, come in by triggers and the feed. Nothing here knows what
 //! a value is. Not here: who may see it; that is asked before.
 
+mod glob;
 mod key;
 mod tier;
 
@@ -15,8 +16,9 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use self::glob::Glob;
 pub use self::key::{CacheKey, Invalidation, TAGS, Tag};
-pub use self::tier::{Away, CacheTier, Fetched, TierSize, Token};
+pub use self::tier::{Away, CacheTier, Cursor, Fetched, TierSize, Token};
 use crate::base::{EntityName, Principal, Result};
 use crate::config;
 

@@ -10,6 +10,7 @@ mod channel;
 mod connection;
 pub mod inspect;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -62,6 +63,7 @@ struct Inner {
     link: Mutex<Option<Link>>,
     /// Whether it is asked at all: the breaker is closed.
     works: watch::Sender<bool>,
+    outages: AtomicU64,
     hears: watch::Sender<bool>,
     tasks: Tasks,
 }
@@ -79,6 +81,7 @@ impl Redis {
             prefix: prefix.to_owned(),
             link: Mutex::default(),
             works: watch::Sender::new(false),
+            outages: AtomicU64::new(0),
             hears: watch::Sender::new(false),
             tasks: tasks.clone(),
         };
@@ -105,6 +108,12 @@ impl Redis {
     /// Whether it answers, as far as is known.
     pub fn works(&self) -> bool {
         *self.0.works.borrow()
+    }
+
+    /// How often it was left alone or connected to anew: what it has may be older since, or what it was told may not have
+    /// arrived. Counted before anybody is answered by whoever comes back.
+    pub fn outages(&self) -> u64 {
+        self.0.outages.load(Ordering::SeqCst)
     }
 
     /// Whether what other nodes publish is heard.
@@ -181,7 +190,12 @@ impl Redis {
 
     /// One failure is enough: who comes next must not wait as well. A server that only stumbled is back in a moment.
     fn open_breaker(&self, error: &str) {
-        if self.0.works.send_replace(false) {
+        let opened = self.0.works.send_if_modified(|works| {
+            // Whoever sees the breaker open, or closed again, sees this too.
+            self.0.outages.fetch_add(u64::from(*works), Ordering::SeqCst);
+            std::mem::take(works)
+        });
+        if opened {
             metrics::redis_works(false);
             tracing::warn!("Redis at {} failed ({error}): going on without it", self.0.servers);
         }
@@ -225,6 +239,8 @@ impl Redis {
         let mut link = self.0.servers.connect().await?;
         let beat = tokio::time::timeout(PATIENCE, self.beat(&mut link));
         beat.await.unwrap_or_else(|_| Err(late()))?;
+        // Who answers now may be another one, although nobody has missed the old one yet.
+        self.0.outages.fetch_add(1, Ordering::SeqCst);
         *self.0.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
         self.close_breaker();
         Ok(())

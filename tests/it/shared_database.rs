@@ -38,7 +38,7 @@ async fn two() -> [TestApp; 2] {
 async fn two_with(change: impl Fn(&mut Config)) -> [TestApp; 2] {
     let url = postgres::server().new_service_database().await;
     let start = async |name| TestApp::builder().keys().with(node(&url, name)).with(&change).start().await;
-    let (a, b) = tokio::join!(start("a"), start("b"));
+    let (a, b) = tokio::join!(Box::pin(start("a")), Box::pin(start("b")));
     [a, b]
 }
 
