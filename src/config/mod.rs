@@ -10,6 +10,7 @@ mod auth;
 mod cache;
 mod database;
 mod document;
+mod entities;
 mod environment;
 mod fault;
 mod file_upload;
@@ -40,6 +41,7 @@ pub use audit::Audit;
 pub use auth::{ADMIN_KEY_CHARS_MIN, Auth, AuthMode};
 pub use cache::{Cache, L1, L2, L2Backend};
 pub use database::{Database, DatabaseUrl};
+pub use entities::{ColumnName, Entity, TableName};
 pub use environment::Environment;
 pub use fault::{Fault, Faults, Origin, Position, Problem};
 pub use file_upload::{ChecksumPolicy, Durability, FileUpload};
@@ -84,6 +86,8 @@ pub struct Config {
     pub thumbnails: Thumbnails,
     /// What was read, kept for who asks next.
     pub cache: Cache,
+    /// Tables that are read through the cache, in the order of their names.
+    pub entities: Vec<Entity>,
     /// What is logged, and how.
     pub log: Log,
 }
@@ -117,6 +121,7 @@ impl Config {
         let files = from.section("files", Files::read);
         let thumbnails = from.section("thumbnails", Thumbnails::read);
         let cache = from.section("cache", |from| Cache::read(from, &server.data_dir, &redis));
+        let entities = entities::read(from);
         let log = from.section("log", Log::read);
         from.check(
             &["server.listen", "auth.mode", "auth.allow_open_network"],
@@ -138,6 +143,7 @@ impl Config {
             files,
             thumbnails,
             cache,
+            entities,
             log,
         }
     }

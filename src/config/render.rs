@@ -60,6 +60,9 @@ impl Layout {
     fn add(&mut self, text: &mut String, path: &str, mark: Mark, value: Option<&str>, comment: &str) {
         let mut section: Vec<String> = path.split('.').map(str::to_owned).collect();
         let name = section.pop().unwrap_or_default();
+        if section.is_empty() {
+            text.push('\n');
+        }
         let common = self.section.iter().zip(&section).take_while(|(a, b)| a == b).count();
         for (depth, title) in section.iter().enumerate().skip(common) {
             let gap = if depth == 0 { "\n" } else { "" };

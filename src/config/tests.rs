@@ -2,6 +2,7 @@
 
 mod cache;
 mod documented;
+mod entities;
 mod object_storage;
 mod redis;
 mod refused;

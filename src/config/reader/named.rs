@@ -137,7 +137,7 @@ impl Reader<'_> {
     }
 
     /// The names that any layer has below `path`. One with a dot would look like two: the search for unknown keys
-    /// tells of it.
+    /// tells of it. A variable's name is in capitals: it means the name that stands elsewhere, whatever its case.
     fn names_in(&self, path: &str) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
         let inside = |key: &str| {
@@ -145,9 +145,13 @@ impl Reader<'_> {
             rest.split('.').next().map(str::to_owned)
         };
         names.extend(self.layers.flags.iter().filter_map(|(key, _)| inside(key)));
-        names.extend(self.layers.environment.overrides().filter_map(|name| inside(&key_of_name(name))));
         let plain = self.map_at(path).into_iter().flatten().map(|member| &member.key);
         names.extend(plain.filter(|name| !name.contains('.')).cloned());
+        for name in self.layers.environment.overrides().filter_map(|name| inside(&key_of_name(name))) {
+            if !names.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
+                names.insert(name);
+            }
+        }
         names
     }
 

@@ -4,10 +4,13 @@ use super::*;
 
 /// The documented file with every key set to what it says the default is.
 fn uncommented() -> String {
+    // What the file begins with is no key, though it looks like one.
+    let outside = |key: &&str| keys().iter().any(|known| key.starts_with(&format!("{}: ", known.path)));
     let line = |line: &str| match line
         .strip_prefix("  ")
         .map(str::trim_start)
         .and_then(|key| key.strip_prefix("# "))
+        .or_else(|| line.strip_prefix("# ").filter(outside))
     {
         Some(key) => format!("{}{key}\n", &line[..line.find('#').unwrap()]),
         None => format!("{line}\n"),
