@@ -75,7 +75,7 @@ impl Builder {
         let Self { mut config, clock, folder } = self;
         Stack::of_this_run().prepare(&mut config).await;
         let database = config.database.url.clone();
-        let app = App::build(&config, clock).await.unwrap();
+        let app = Box::pin(App::build(&config, clock)).await.unwrap();
         let server = Server::bind(config.server.listen, app.services()).await.unwrap();
         let auth = Arc::clone(&app.services().auth);
         let (address, sweeper) = (server.address().unwrap(), Arc::clone(app.sweeper()));
