@@ -44,6 +44,8 @@ pub(super) fn layer(origins: &[WebOrigin]) -> Option<CorsLayer> {
             header::LOCATION,
             header::RETRY_AFTER,
             name("repr-digest"),
+            name("server-timing"),
+            name("x-cache"),
             name("x-request-id"),
         ])
         .max_age(MAX_AGE);

@@ -6,6 +6,7 @@
 mod access;
 mod audit;
 mod body;
+mod cached;
 mod client_address;
 mod conditions;
 mod connection;

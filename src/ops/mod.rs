@@ -1,10 +1,11 @@
 //! Operations: whether the parts that the service needs are there, for `http`'s `/readyz` and `/metrics`; what is
 //! wrong with a machine, for `cifra doctor`; and who asks too often.
 
+pub mod cache;
+pub mod descriptors;
 pub mod doctor;
 mod rates;
 
-pub mod descriptors;
 pub mod orphans;
 pub mod rebuild;
 

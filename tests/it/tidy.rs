@@ -39,7 +39,7 @@ const SIDEWAYS: &[(&str, &str)] = &[
     ("ops", "upload"),
     ("ops", "files"),
 ];
-const HTTP_NAMES_SERVICES_ONLY: &[&str] = &["blob", "session", "db", "redis"];
+const HTTP_NAMES_SERVICES_ONLY: &[&str] = &["blob", "session", "cache", "db", "redis"];
 
 fn floor(module: &str) -> Option<u8> {
     FLOORS.iter().find(|(name, _)| *name == module).map(|(_, floor)| *floor)

@@ -76,6 +76,7 @@ fn finish(document: OpenApi) -> Value {
                 without_null(&mut parameter["schema"]);
             }
             problems::expand(operation);
+            tell_of_cache(operation);
             if operation["security"] != json!([{}]) {
                 add_tenant(operation);
             }
@@ -99,6 +100,14 @@ fn finish(document: OpenApi) -> Value {
             "description": "How to show a key (RFC 9110 11.6.1).",
             "schema": { "const": "Bearer" },
         },
+        "X-Cache": {
+            "description": "Which tier had the value; `STALE`: an older value than usual, because no other was to be had in time.",
+            "schema": { "type": "string", "enum": ["L1", "L2", "DB", "BYPASS", "STALE"] },
+        },
+        "Server-Timing": {
+            "description": "How many milliseconds that took, as browsers show it: `cache;desc=\"L1\";dur=0.012`.",
+            "schema": { "type": "string" },
+        },
         "Retry-After": {
             "description": "Come back after this many seconds.",
             "schema": { "type": "integer", "minimum": 1 },
@@ -109,6 +118,22 @@ fn finish(document: OpenApi) -> Value {
     close_requests(&mut document);
     tidy(&mut document);
     document
+}
+
+/// Where a handler's attribute says that its answers come through the cache (`super::cached`): those that are no
+/// problems tell of it.
+fn tell_of_cache(operation: &mut Value) {
+    let cached = operation.as_object_mut().and_then(|operation| operation.remove("x-cached"));
+    if cached != Some(Value::Bool(true)) {
+        return;
+    }
+    for (_, response) in
+        members(&mut operation["responses"]).filter(|(status, _)| *status < &"400".to_owned())
+    {
+        for name in ["X-Cache", "Server-Timing"] {
+            response["headers"][name] = json!({ "$ref": format!("#/components/headers/{name}") });
+        }
+    }
 }
 
 /// Whoever may act in more than one tenant names it.
