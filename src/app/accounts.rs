@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::DATABASE_WAIT_MAX;
 use crate::auth::AuthService;
 use crate::base::{Clock, Result};
+use crate::cache::Cache;
 use crate::config::Config;
 use crate::db::{Applied, Db, DbOptions};
 use crate::telemetry::Tasks;
@@ -27,7 +28,8 @@ impl Accounts {
         let tasks = Tasks::default();
         let db = Db::connect(&config.database.url, &DbOptions::of(config), &tasks).await?;
         db.migrate().await?;
-        let auth = AuthService::new(db.clone(), clock, tasks.clone(), config);
+        let cache = Cache::new(&config.cache, Arc::clone(&clock), tasks.clone(), None);
+        let auth = AuthService::new(db.clone(), clock, tasks.clone(), cache, config);
         auth.prepare_default_tenant().await?;
         Ok(Self { auth, db, tasks })
     }

@@ -5,6 +5,7 @@
 //! connections, requests finish, tasks finish, the database closes.
 
 mod accounts;
+mod caches;
 mod identity;
 mod nodes;
 mod orphans;
@@ -25,6 +26,7 @@ use crate::auth::AuthService;
 use crate::base::{Clock, Code, Error, Result};
 use crate::blob::Stores;
 use crate::blob::local::lock::{self, InUse, NotLocked};
+use crate::cache::Cache;
 use crate::config::{self, Config, DatabaseUrl};
 use crate::db::{Db, DbOptions};
 use crate::files::{FileService, Quota};
@@ -59,6 +61,8 @@ pub struct Services {
     pub files: Arc<FileService>,
     /// Their thumbnails.
     pub thumbnails: Arc<ThumbnailService>,
+    /// What was read a moment ago.
+    pub cache: Cache,
     /// How often a tenant may ask.
     pub rates: Rates,
     /// What one tenant may ask for.
@@ -114,25 +118,26 @@ impl App {
         opened.clear(&db).await?;
         let stores = opened.into_stores();
 
-        let auth = AuthService::new(db.clone(), Arc::clone(&clock), tasks.clone(), config);
+        let redis = open_redis(config, &db, &tasks).await?;
+        let cache = caches::open(config, redis.as_ref(), &clock, &tasks).await?;
+        let auth = AuthService::new(db.clone(), Arc::clone(&clock), tasks.clone(), cache.clone(), config);
         auth.prepare(config).await?;
         let auth = Arc::new(auth);
         let mut sessions = Sessions::new(db.clone(), boot_id());
-        let redis = open_redis(config, &db, &tasks).await?;
         if let Some(redis) = &redis {
             sessions = sessions.with_nodes(redis.clone(), &tasks);
         }
         let jobs = Jobs::new(db.clone(), Arc::clone(&clock), tasks.clone());
-        if let Db::Sqlite(_) = db {
-            jobs.free_all().await?;
-            // This process is the only one: whoever held a claim is gone. On PostgreSQL others hold theirs, and those
-            // of who is gone run out.
-            for (store, _) in stores.iter() {
-                sessions.break_finish_claims(store, clock.now()).await?;
-            }
-        }
+        free_claims(&db, &jobs, &sessions, &stores, clock.as_ref()).await?;
         let quota = Quota::new(db.clone(), &config.limits);
-        let files = FileService::new(db.clone(), stores.clone(), quota, Arc::clone(&clock), tasks.clone());
+        let files = FileService::new(
+            db.clone(),
+            stores.clone(),
+            quota,
+            Arc::clone(&clock),
+            tasks.clone(),
+            cache.clone(),
+        );
         let files = Arc::new(files.purging_after(config.files.purge_delay));
         recount(&files, &tasks);
         let thumbnails = pictures::start(&db, &files, &stores, &jobs, &clock, &tasks, &config.thumbnails)?;
@@ -153,6 +158,7 @@ impl App {
             uploads: Arc::clone(&uploads),
             files,
             thumbnails,
+            cache,
             rates: Rates::new(config.limits.requests_per_second, Arc::clone(&clock)),
             limits: config.limits.clone(),
             auth: Arc::clone(&auth),
@@ -160,12 +166,7 @@ impl App {
             ops: Ops::new(db.clone(), stores.clone(), redis, Arc::clone(&clock)),
             tasks: tasks.clone(),
             door: config.server.clone(),
-            public_url: config
-                .server
-                .public_url
-                .as_ref()
-                .map(|url| url.as_str().to_owned())
-                .unwrap_or_default(),
+            public_url: config.server.public_url.as_ref().map_or_else(String::new, |url| url.as_str().into()),
         };
         let sweeper = Arc::new(Sweeper::new(uploads, idempotency, auth));
         let (services, shutdown_timeout) = (Arc::new(services), config.server.shutdown_timeout);
@@ -239,6 +240,24 @@ impl App {
         drop(lock);
         orderly
     }
+}
+
+/// What the process before this one held: a SQLite database has one at a time, so that whoever held a claim is gone. On
+/// PostgreSQL others hold theirs, and those of who is gone run out.
+async fn free_claims(
+    db: &Db,
+    jobs: &Jobs,
+    sessions: &Sessions,
+    stores: &Stores,
+    clock: &dyn Clock,
+) -> Result<()> {
+    if let Db::Sqlite(_) = db {
+        jobs.free_all().await?;
+        for (store, _) in stores.iter() {
+            sessions.break_finish_claims(store, clock.now()).await?;
+        }
+    }
+    Ok(())
 }
 
 fn make_data_folder(config: &config::Server) -> Result<()> {

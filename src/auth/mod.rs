@@ -22,6 +22,7 @@ use self::secret::Hash;
 use self::signing::Signers;
 use crate::base::principal::Actor;
 use crate::base::{Clock, Code, Error, KeyId, Principal, Result, TenantId, Timestamp};
+use crate::cache::Cache;
 use crate::config::{AuthMode, Config};
 use crate::db::keys::Key;
 use crate::db::{Db, Urgency, keys, tenants};
@@ -48,15 +49,17 @@ pub struct AuthService {
     /// For how long the audit log remembers.
     retention: Duration,
     tasks: Tasks,
+    #[expect(dead_code, reason = "tenants are not read through it yet")]
+    cache: Cache,
     signers: Signers,
 }
 
 impl AuthService {
     /// A service on the tenants and keys in `db`; as strict as `config` says.
-    pub fn new(db: Db, clock: Arc<dyn Clock>, tasks: Tasks, config: &Config) -> Self {
+    pub fn new(db: Db, clock: Arc<dyn Clock>, tasks: Tasks, cache: Cache, config: &Config) -> Self {
         let open = (config.auth.mode == AuthMode::Open).then(|| OpenDoor::of(config));
         let (known, retention, signers) = (Known::default(), config.audit.retention, Signers::default());
-        Self { db, clock, open, known, retention, tasks, signers }
+        Self { db, clock, open, known, retention, tasks, cache, signers }
     }
 
     /// In open mode: refuses what a foreign web page makes a browser send, before anything else is looked at.

@@ -5,8 +5,11 @@
 //! answer; other nodes, and changes that other programs make, come in by triggers and the feed. Nothing here knows what
 //! a value is. Not here: who may see it; that is asked before.
 
+mod entity;
+pub mod figures;
 mod glob;
 mod key;
+mod switches;
 mod tier;
 
 use std::future::Future;
@@ -16,11 +19,15 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use self::entity::{Entity, Policy};
+use self::figures::Figures;
 pub use self::glob::Glob;
 pub use self::key::{CacheKey, Invalidation, TAGS, Tag};
+use self::switches::Switches;
 pub use self::tier::{Away, CacheTier, Cursor, Fetched, TierSize, Token};
-use crate::base::{EntityName, Principal, Result};
+use crate::base::{Clock, EntityName, Principal, Result};
 use crate::config;
+use crate::telemetry::Tasks;
 
 /// Where an answer came from; in the header `X-Cache`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,41 +72,6 @@ pub struct Read<T> {
 pub trait Value: Serialize + DeserializeOwned + Send + Sync + 'static {}
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Value for T {}
 
-/// A kind of value, with what the configuration says of it. Made once by who reads it, by [`Cache::entity`].
-#[derive(Debug, Clone)]
-pub struct Entity {
-    name: EntityName,
-    /// Of the value's shape: part of its keys, so that another version of cifra does not read it.
-    version: u32,
-    policy: Policy,
-}
-
-impl Entity {
-    /// Its name.
-    pub fn name(&self) -> &EntityName {
-        &self.name
-    }
-
-    /// Of its shape.
-    pub fn version(&self) -> u32 {
-        self.version
-    }
-
-    /// How long its values are believed.
-    pub fn policy(&self) -> &Policy {
-        &self.policy
-    }
-}
-
-/// How long values of an entity are believed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
-    /// For so long, in all tiers.
-    pub ttl: Duration,
-    /// That there is none, for so long; `None`: not at all.
-    pub negative_ttl: Option<Duration>,
-}
-
 /// All tiers. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
 pub struct Cache(Arc<Inner>);
@@ -107,18 +79,33 @@ pub struct Cache(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     config: config::Cache,
+    #[expect(dead_code, reason = "nothing is kept yet, so nothing ages")]
+    clock: Arc<dyn Clock>,
+    #[expect(dead_code, reason = "nothing is loaded beside a request yet")]
+    tasks: Tasks,
+    l2: Option<Arc<dyn CacheTier>>,
+    figures: Figures,
+    switches: Switches,
 }
 
 impl Cache {
-    /// As configured.
-    pub fn new(config: &config::Cache) -> Self {
-        Self(Arc::new(Inner { config: config.clone() }))
+    /// As configured, with `l2` as its second tier.
+    pub fn new(
+        config: &config::Cache,
+        clock: Arc<dyn Clock>,
+        tasks: Tasks,
+        l2: Option<Arc<dyn CacheTier>>,
+    ) -> Self {
+        let switches = Switches::new(config);
+        let config = config.clone();
+        Self(Arc::new(Inner { config, clock, tasks, l2, figures: Figures::default(), switches }))
     }
 
     /// A kind of value whose shape has this version; its TTL as configured.
     pub fn entity(&self, name: EntityName, version: u32) -> Entity {
         let policy = Policy { ttl: self.0.config.ttl_of(&name), negative_ttl: None };
-        Entity { name, version, policy }
+        let index = self.0.figures.index_of(&name);
+        Entity { name, version, policy, index }
     }
 
     /// The value of `key`, from the nearest tier, else from `load`, which runs once however many ask at the same time.
@@ -140,16 +127,42 @@ impl Cache {
         F: FnOnce() -> L + Send + 'static,
         L: Future<Output = Result<Option<T>>> + Send + 'static,
     {
-        let _ = (entity, key, who);
+        let _ = (key, self.0.switches.is_on(entity.name(), who));
         let begun = Instant::now();
         let value = load().await?.map(Arc::new);
-        Ok(Read { value, source: Source::Bypass, took: begun.elapsed() })
+        let (source, took) = (Source::Bypass, begun.elapsed());
+        self.0.figures.answered(entity.index, source, took);
+        Ok(Read { value, source, took })
     }
 
     /// Makes everything that `changed` concerns a miss, here at once and in L2 before this returns, or before L2 is read
     /// again. To be called after the commit and before the answer to whoever changed it. Never fails: what L2 cannot be
     /// told now it is told before it is used again.
     pub async fn invalidate(&self, changed: &[Invalidation]) {
-        std::future::ready(changed).await;
+        // L2 remembers what it could not be told.
+        let _ = self.apply(changed).await;
+    }
+
+    /// The same, of changes that others made; for the feed, which wants to know whether L2 was told.
+    ///
+    /// # Errors
+    /// [`Away`] if it was not: it is not current until it is. Here everything is a miss all the same.
+    pub async fn apply(&self, changed: &[Invalidation]) -> Result<(), Away> {
+        let tags: Vec<Tag> = changed.iter().flat_map(Invalidation::tags).collect();
+        match &self.0.l2 {
+            Some(l2) if !tags.is_empty() => l2.renew(&tags).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Everything that had changed in the database at `uptime` (of this process) was applied. What is kept here counts
+    /// as fresh for a second from then. Until the first call nobody watches, and everything counts.
+    pub fn fresh_as_of(&self, uptime: Duration) {
+        let _ = (self, uptime);
+    }
+
+    /// Whether the database does not answer now: then whoever can be answered with an aged value does not wait.
+    pub fn database_away(&self, away: bool) {
+        let _ = (self, away);
     }
 }

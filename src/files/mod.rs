@@ -20,6 +20,7 @@ use crate::base::{
     ByteRange, ByteStream, Clock, Code, Error, FileId, Principal, Result, Timestamp, UploadId, stream,
 };
 use crate::blob::{BlobKey, Leftovers, Stores};
+use crate::cache::Cache;
 use crate::db::audit::{self, Action, Entry};
 use crate::db::{Db, Urgency, blob_deletions, files, jobs, thumbnails, uploads};
 use crate::telemetry::{Tasks, failpoint, metrics};
@@ -44,6 +45,7 @@ pub struct FileService {
     purge_delay: Option<Duration>,
     clock: Arc<dyn Clock>,
     tasks: Tasks,
+    cache: Cache,
     deleted: OnceLock<Listener>,
 }
 
@@ -58,8 +60,20 @@ impl fmt::Debug for FileService {
 
 impl FileService {
     /// A service over all `stores` that rows may name.
-    pub fn new(db: Db, stores: Stores, quota: Quota, clock: Arc<dyn Clock>, tasks: Tasks) -> Self {
-        Self { db, stores, quota, purge_delay: None, clock, tasks, deleted: OnceLock::new() }
+    pub fn new(
+        db: Db,
+        stores: Stores,
+        quota: Quota,
+        clock: Arc<dyn Clock>,
+        tasks: Tasks,
+        cache: Cache,
+    ) -> Self {
+        Self { db, stores, quota, purge_delay: None, clock, tasks, cache, deleted: OnceLock::new() }
+    }
+
+    /// Through which their records are read.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
     }
 
     /// Keeps the bytes of deleted files for `delay`. `None`: as long as suits the store. A local one lets whoever has

@@ -26,6 +26,7 @@ use self::pool::{Pool, PoolOptions};
 use crate::base::thumbnail::{NamedSize, SpecVersion};
 use crate::base::{Clock, Code, Error, Result, Timestamp};
 use crate::blob::Stores;
+use crate::cache::Cache;
 use crate::config::Thumbnails;
 use crate::db::Db;
 use crate::files::{File, FileService};
@@ -58,6 +59,8 @@ pub struct ThumbnailService {
     pool: Pool,
     flights: Flights,
     hot: Hot,
+    #[expect(dead_code, reason = "records of thumbnails are read from the database yet")]
+    cache: Cache,
 }
 
 /// A thumbnail, ready to be sent.
@@ -99,6 +102,7 @@ impl ThumbnailService {
         let pool = Pool::new(PoolOptions { memory, threads, queue_len_max })?;
         Ok(Self {
             db,
+            cache: files.cache().clone(),
             files,
             stores,
             jobs,

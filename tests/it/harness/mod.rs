@@ -28,11 +28,13 @@ pub(crate) mod s3_faults;
 pub(crate) mod s3_wire;
 mod stack;
 pub(crate) mod tools;
+mod uncached;
 mod uploads;
 
 pub(crate) use answer::Answer;
 pub(crate) use app::{OPERATOR, TestApp};
 pub(crate) use raw::{Raw, prior_knowledge};
+pub(crate) use uncached::uncached;
 pub(crate) use uploads::{TestUpload, bytes, content_digest, crc64_header, crc64_text, sha256_text};
 
 /// An id that nothing has.

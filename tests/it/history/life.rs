@@ -22,6 +22,7 @@ use tokio::runtime::Runtime;
 use uuid::Uuid;
 
 use super::{BodyEnd, CHUNK, SIZE, Variant, content};
+use crate::harness::uncached;
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -93,7 +94,14 @@ async fn services(
     let store = Arc::new(store.await.unwrap());
     let blobs = Stores::new("local", store);
     let quota = Quota::new(db.clone(), &Config::builtin(folder).limits);
-    let files = Arc::new(FileService::new(db.clone(), blobs.clone(), quota, clock.clone(), tasks.clone()));
+    let files = Arc::new(FileService::new(
+        db.clone(),
+        blobs.clone(),
+        quota,
+        clock.clone(),
+        tasks.clone(),
+        uncached(clock.clone(), &tasks),
+    ));
     let sessions = Sessions::new(db, boot);
     sessions.break_finish_claims("local", cifra::base::Clock::now(clock.as_ref())).await.unwrap();
     let rules = Rules {

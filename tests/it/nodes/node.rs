@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::harness::databases::options;
-use crate::harness::{bytes, postgres};
+use crate::harness::{bytes, postgres, uncached};
 
 const DAY: Duration = Duration::from_hours(24);
 pub(super) const CHUNK: usize = 64 << 10;
@@ -110,8 +110,14 @@ impl Node {
         let prefix = format!("cifra:{}", remember.await.unwrap());
         let blobs = Stores::new("local", Arc::clone(store) as _);
         let quota = Quota::new(db.clone(), &config.limits);
-        let files =
-            Arc::new(FileService::new(db.clone(), blobs.clone(), quota, clock.clone(), tasks.clone()));
+        let files = Arc::new(FileService::new(
+            db.clone(),
+            blobs.clone(),
+            quota,
+            clock.clone(),
+            tasks.clone(),
+            uncached(clock.clone(), &tasks),
+        ));
         let redis = Redis::start(&config.redis, &prefix, &tasks).await.unwrap();
         let mut sessions = Sessions::new(db.clone(), Uuid::nil());
         if let Some(redis) = &redis {

@@ -28,6 +28,7 @@ use uuid::Uuid;
 
 use super::wayward::Wayward;
 use crate::harness::databases::TestDb;
+use crate::harness::uncached;
 use crate::suites;
 
 /// The smallest that the store takes.
@@ -144,7 +145,15 @@ impl Node {
         let config = Config::builtin(std::path::Path::new("/nowhere"));
         let stores = Stores::new(NAME, Arc::clone(store) as Arc<dyn PartStore>);
         let quota = Quota::new(db.clone(), &config.limits);
-        let files = FileService::new(db.clone(), stores.clone(), quota, Arc::clone(&clock), tasks.clone());
+        let cache = uncached(Arc::clone(&clock), &tasks);
+        let files = FileService::new(
+            db.clone(),
+            stores.clone(),
+            quota,
+            Arc::clone(&clock),
+            tasks.clone(),
+            cache.clone(),
+        );
         let files = Arc::new(files.purging_after(purge_delay));
         let sessions = Sessions::new(db.clone(), Uuid::new_v4());
         let uploads = UploadService::new(
@@ -156,7 +165,7 @@ impl Node {
             rules,
         );
         let uploads = Arc::new(uploads);
-        let auth = Arc::new(AuthService::new(db.clone(), Arc::clone(&clock), tasks.clone(), &config));
+        let auth = Arc::new(AuthService::new(db.clone(), Arc::clone(&clock), tasks.clone(), cache, &config));
         let idempotency = Idempotency::new(db, clock, tasks);
         let sweeper = Sweeper::new(Arc::clone(&uploads), idempotency, auth);
         Self { uploads, files, sweeper }
