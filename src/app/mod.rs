@@ -140,6 +140,7 @@ impl App {
         );
         let files = Arc::new(files.purging_after(config.files.purge_delay));
         recount(&files, &tasks);
+        files.access().start(&tasks);
         let thumbnails = pictures::start(&db, &files, &stores, &jobs, &clock, &tasks, &config.thumbnails)?;
         let rules = Rules::from(&config.file_upload);
         let uploads = UploadService::new(
@@ -195,8 +196,9 @@ impl App {
         accept: impl Future<Output = ()> + Send + 'static,
         stop: impl Future<Output = ()>,
     ) -> bool {
-        let Self { db, db_tasks, lock, clock, services: _, stores: _, sweeper, tasks, shutdown_timeout } =
-            self;
+        let Self { db, db_tasks, lock, clock, services, stores: _, sweeper, tasks, shutdown_timeout } = self;
+        let access = services.files.access().clone();
+        drop(services);
         tasks.spawn(
             "sweeper",
             every(SWEEP_EVERY, tasks.clone(), move || {
@@ -232,6 +234,9 @@ impl App {
         stop.await;
         tracing::info!("stopping: requests that are being answered may finish");
         let ended = tasks.finish(shutdown_timeout).await;
+        if let Err(error) = access.flush().await {
+            tracing::warn!(%error, "the last reads of files were not counted: {error}");
+        }
         let closed = tokio::time::timeout(DATABASE_WAIT_MAX, async {
             db.close().await;
             db_tasks.finish(DATABASE_WAIT_MAX).await

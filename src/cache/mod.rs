@@ -11,6 +11,7 @@ mod glob;
 mod key;
 mod switches;
 mod tier;
+pub mod write_behind;
 
 use std::future::Future;
 use std::sync::Arc;

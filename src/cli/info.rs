@@ -27,6 +27,8 @@ const FILE_FIELDS: &[&str] = &[
     "created_at",
     "updated_at",
     "version",
+    "reads",
+    "last_read_at",
 ];
 const UPLOAD_FIELDS: &[&str] = &[
     "upload_id",
@@ -56,7 +58,13 @@ impl Info {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let client = self.remote.client(Duration::ZERO)?;
         let (json, fields, url) = match client.file(self.id).await {
-            Ok(file) => (file.json, FILE_FIELDS, Some(client.absolute(&file.content_url))),
+            Ok(mut file) => {
+                let reads = client.file_reads(self.id).await;
+                if let (Some(known), Ok(reads)) = (file.json.as_object_mut(), reads) {
+                    known.extend(reads);
+                }
+                (file.json, FILE_FIELDS, Some(client.absolute(&file.content_url)))
+            }
             Err(no_file) if no_file.kind() == Kind::NotFound => {
                 match client.upload_json(self.id.upload()).await {
                     Ok(upload) => (upload, UPLOAD_FIELDS, None),

@@ -103,6 +103,11 @@ impl Client {
         self.patiently(observer, async || self.file(id).await).await
     }
 
+    /// How often a file was read, and when last, as the server says it.
+    pub async fn file_reads(&self, id: FileId) -> Result<Map<String, Value>> {
+        json_of(self.call(Method::GET, &format!("/api/files/{id}/reads"))).await
+    }
+
     /// At most `limit` files, from `cursor` on; a page may have fewer though there are more.
     pub async fn files(&self, query: &FileQuery, limit: u32, cursor: Option<&str>) -> Result<FilePage> {
         /// No server gives more at once.

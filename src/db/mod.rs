@@ -9,6 +9,7 @@ pub mod blob_deletions;
 pub mod checkpoints;
 mod conn;
 mod error;
+pub mod file_access;
 pub mod files;
 pub mod idempotency_keys;
 pub mod identity;
@@ -29,6 +30,7 @@ mod time;
 pub mod upload_tokens;
 pub mod uploads;
 pub mod usage;
+pub mod write_behind;
 
 use std::time::Duration;
 

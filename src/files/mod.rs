@@ -3,6 +3,7 @@
 //! [`FileService`] is called by `http` and by other services (`upload`). A file's bytes are removed only by a
 //! row that says so (`blob_deletions`): the row is committed with the file's end, the bytes follow.
 
+mod access;
 mod change;
 mod list;
 mod quota;
@@ -25,8 +26,10 @@ use crate::db::audit::{self, Action, Entry};
 use crate::db::{Db, Urgency, blob_deletions, files, jobs, thumbnails, uploads};
 use crate::telemetry::{Tasks, failpoint, metrics};
 
+pub use self::access::FileAccess;
 pub use self::change::{Expected, FileChange};
 pub use self::quota::{Incoming, Quota};
+pub use crate::db::file_access::Reads;
 pub use crate::db::files::{File, FileFilter, Order, TypeFilter};
 pub use crate::db::usage::Usage;
 
@@ -47,6 +50,7 @@ pub struct FileService {
     tasks: Tasks,
     cache: Cache,
     deleted: OnceLock<Listener>,
+    access: FileAccess,
 }
 
 /// Who wants to know that a file was deleted here.
@@ -68,7 +72,8 @@ impl FileService {
         tasks: Tasks,
         cache: Cache,
     ) -> Self {
-        Self { db, stores, quota, purge_delay: None, clock, tasks, cache, deleted: OnceLock::new() }
+        let access = FileAccess::new(db.clone(), Arc::clone(&clock));
+        Self { db, stores, quota, purge_delay: None, clock, tasks, cache, deleted: OnceLock::new(), access }
     }
 
     /// Through which their records are read.
@@ -117,13 +122,19 @@ impl FileService {
 
     /// The file's bytes, or `range` of them, which must lie within it. Streams; reads ahead at most a few
     /// hundred KiB. If the store fails in the middle, or has fewer bytes than the record says, the stream ends
-    /// with an error, never cleanly.
+    /// with an error, never cleanly. Counts as a read of the file if it begins at its first byte ([`mod@access`]).
     ///
     /// # Errors
     /// `FileNotFound` if it was deleted meanwhile; `Unavailable` within 5 s if the store is away;
     /// `Internal` if the bytes are not there although the record is.
     pub async fn read(&self, who: &Principal, file: &File, range: Option<ByteRange>) -> Result<ByteStream> {
         who.require(Scope::Read)?;
+        let bytes = self.open(who, file, range).await?;
+        self.count_read(who, file.id, range);
+        Ok(bytes)
+    }
+
+    async fn open(&self, who: &Principal, file: &File, range: Option<ByteRange>) -> Result<ByteStream> {
         if file.size == 0 {
             return Ok(stream::empty());
         }
@@ -156,7 +167,7 @@ impl FileService {
     }
 
     async fn sha256_of(&self, who: &Principal, file: &File) -> Result<[u8; 32]> {
-        let (mut sha256, mut bytes) = (Sha256State::default(), self.read(who, file, None).await?);
+        let (mut sha256, mut bytes) = (Sha256State::default(), self.open(who, file, None).await?);
         while let Some(frame) = bytes.next().await {
             sha256.update(&frame.map_err(|error| Error::internal("the file cannot be read", error))?);
             tokio::task::yield_now().await;

@@ -35,6 +35,7 @@ mod pages;
 mod problem;
 mod problems;
 mod query;
+mod reads;
 mod reply;
 mod serve;
 mod server;
@@ -75,6 +76,7 @@ fn routes() -> OpenApiRouter<Arc<Services>> {
         .routes(routes!(intake::create, files::list))
         .routes(routes!(files::show, files::change, files::delete))
         .routes(routes!(files::content))
+        .routes(routes!(reads::show))
         .routes(routes!(thumbnails::show))
         .routes(routes!(links::create))
         .routes(routes!(usage::show))

@@ -32,6 +32,7 @@ const THUMBNAIL_REJECTS: &str = "cifra_thumbnail_rejects_total";
 const THUMBNAIL_ANSWERS: &str = "cifra_thumbnail_answers_total";
 const THUMBNAIL_BYTES: &str = "cifra_thumbnail_admitted_bytes";
 const THUMBNAIL_QUEUE: &str = "cifra_thumbnail_queue_length";
+const WRITE_BEHIND: &str = "cifra_write_behind_writes_total";
 const CLOCK_OFFSET: &str = "cifra_clock_offset_seconds";
 const CLOCK_CERTAIN: &str = "cifra_clock_certain";
 
@@ -107,6 +108,10 @@ fn describe() {
     describe_counter!(THUMBNAIL_ANSWERS, "Thumbnails answered, by where they came from: memory, store");
     describe_gauge!(THUMBNAIL_BYTES, Unit::Bytes, "What is given now of thumbnails.memory");
     describe_gauge!(THUMBNAIL_QUEUE, "Pictures that wait for memory or for a thread");
+    describe_counter!(
+        WRITE_BEHIND,
+        "Writes that are applied later, by what became of them: queued, applied, failed, dropped"
+    );
     describe_counter!(SWEPT, "What the sweeper did, by action");
     describe_gauge!(
         CLOCK_OFFSET,
@@ -231,6 +236,11 @@ pub fn thumbnails_admitted(bytes: u64, queue_len: usize) {
 /// The sweeper did `count` times `action`.
 pub fn swept(action: &'static str, count: u64) {
     counter!(SWEPT, "action" => action).increment(count);
+}
+
+/// So many writes of `kind` were queued, applied, failed or dropped.
+pub fn write_behind(kind: &'static str, outcome: &'static str, writes: usize) {
+    counter!(WRITE_BEHIND, "kind" => kind, "outcome" => outcome).increment(writes as u64);
 }
 
 /// The machine's clock was compared with the database's.

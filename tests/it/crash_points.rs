@@ -10,7 +10,7 @@ use crate::harness::api::{Api, CHUNK, chunk};
 use crate::harness::process::Server;
 use crate::store_faults::kills;
 use crate::suites::bytes;
-use crate::{crash_creation, idempotency, thumbnails_nodes};
+use crate::{crash_creation, files_reads, idempotency, thumbnails_nodes};
 
 /// What is going on when the process is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +63,7 @@ fn every_fail_point_is_in_the_table() {
     let mut named = BTreeSet::new();
     collect(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut named);
     let points = POINTS.iter().map(|(point, _)| *point).chain(crash_creation::points());
-    let points = points.chain(thumbnails_nodes::POINTS);
+    let points = points.chain(thumbnails_nodes::POINTS).chain(files_reads::POINTS);
     let points = points.chain(idempotency::POINTS).chain(kills::OF_OBJECT_STORES.iter().copied());
     let tested: BTreeSet<String> = points.clone().map(str::to_owned).collect();
     assert_eq!(named, tested);

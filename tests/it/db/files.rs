@@ -35,7 +35,7 @@ pub(super) async fn remember(db: &Db, name: &'static str, id: u128) -> Uuid {
     write(db, move |c| Box::pin(stores::remember(c, name, Uuid::from_u128(id), "local", at(0)))).await
 }
 
-async fn insert(db: &Db, file: &File) {
+pub(super) async fn insert(db: &Db, file: &File) {
     let file = file.clone();
     write(db, move |c| {
         let file = file.clone();

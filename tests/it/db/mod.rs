@@ -18,6 +18,7 @@ mod soak;
 mod sqlite;
 mod thumbnails;
 mod usage;
+mod write_behind;
 mod writer;
 
 use std::collections::BTreeMap;
