@@ -6,8 +6,10 @@
 
 pub mod audit;
 pub mod blob_deletions;
+pub mod catalog;
 pub mod checkpoints;
 mod conn;
+pub mod dynamic;
 mod error;
 pub mod file_access;
 pub mod files;
