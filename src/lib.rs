@@ -8,7 +8,7 @@
 //! | 8 | [`cli`] | commands: parse, call, print, exit code |
 //! | 7 | [`http`] | routes, headers, problem+json; translates, decides nothing |
 //! | 6 | [`app`] | the one place where stores and services are built and stopped |
-//! | 5 | [`upload`], [`files`], [`media`], [`ops`] | services: decide |
+//! | 5 | [`upload`], [`files`], [`media`], [`entities`], [`ops`] | services: decide |
 //! | 4 | [`auth`], [`idempotency`], [`jobs`] | who may: keys, tenants, the rules of open mode; what was answered, for requests that are repeated; what runs later |
 //! | 3 | [`blob`], [`session`], [`cache`] | stores: bytes, what is known of an upload on its way, what was read a moment ago |
 //! | 2 | [`db`], [`redis`] | connections, statements, migrations; what nodes tell each other beside them |
@@ -34,6 +34,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod db;
+pub mod entities;
 pub mod files;
 pub mod http;
 pub mod idempotency;

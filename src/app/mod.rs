@@ -29,6 +29,7 @@ use crate::blob::local::lock::{self, InUse, NotLocked};
 use crate::cache::Cache;
 use crate::config::{self, Config, DatabaseUrl};
 use crate::db::{Db, DbOptions};
+use crate::entities::EntityService;
 use crate::files::{FileService, Quota};
 use crate::idempotency::Idempotency;
 use crate::jobs::Jobs;
@@ -63,6 +64,8 @@ pub struct Services {
     pub thumbnails: Arc<ThumbnailService>,
     /// What was read a moment ago.
     pub cache: Cache,
+    /// Tables of the operator's own.
+    pub entities: Arc<EntityService>,
     /// How often a tenant may ask.
     pub rates: Rates,
     /// What one tenant may ask for.
@@ -159,6 +162,7 @@ impl App {
             uploads: Arc::clone(&uploads),
             files,
             thumbnails,
+            entities: EntityService::open(&db, &cache, &clock, &tasks, &config.entities).await?,
             cache,
             rates: Rates::new(config.limits.requests_per_second, Arc::clone(&clock)),
             limits: config.limits.clone(),

@@ -69,6 +69,17 @@ impl AuthService {
         Ok(tenant)
     }
 
+    /// The tenant `id`.
+    ///
+    /// # Errors
+    /// `Forbidden` unless `who` is an operator; `TenantNotFound`.
+    pub async fn tenant(&self, who: &Principal, id: &TenantId) -> Result<Tenant> {
+        who.require_operator()?;
+        let wanted = id.clone();
+        let row = self.db.read(move |c| Box::pin(async move { tenants::get(c, &wanted).await })).await?;
+        row.ok_or_else(|| Error::new(Code::TenantNotFound, format!("there is no tenant `{id}`")))
+    }
+
     /// All tenants, by id.
     ///
     /// # Errors

@@ -209,6 +209,8 @@ codes! {
     KeyNotFound "key-not-found" NotFound "There is no such key";
     UploadNotFound "upload-not-found" NotFound "There is no such upload";
     FileNotFound "file-not-found" NotFound "There is no such file";
+    EntityNotFound "entity-not-found" NotFound "There is no entity of this name";
+    RecordNotFound "record-not-found" NotFound "There is no such record";
     UnknownThumbnailSize "unknown-thumbnail-size" NotFound "There is no thumbnail size of this name";
     MethodNotAllowed "method-not-allowed" MethodNotAllowed "This method is not for this path";
     RequestTimeout "request-timeout" TimedOut "The request came too slowly";

@@ -14,10 +14,6 @@ pub(super) const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 pub(super) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// Says that what is answered came from `source`, after `took`: `X-Cache: L1`, `Server-Timing: cache;desc="L1";dur=0.012`.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the first handler whose answer is cached takes this line away")
-)]
 pub(super) fn tell(response: &mut Response, source: Source, took: Duration) {
     let name = source.as_str();
     let timing = format!("cache;desc=\"{name}\";dur={:.3}", took.as_secs_f64() * 1e3);

@@ -46,7 +46,7 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<Services>) -> Result<Self, Problem> {
         let [first] = segments(parts, state).await?;
-        Ok(Self(read(&first)?))
+        Ok(Self(segment(&first)?))
     }
 }
 
@@ -64,7 +64,7 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<Services>) -> Result<Self, Problem> {
         let [first, second] = segments(parts, state).await?;
-        Ok(Self(read(&first)?, read(&second)?))
+        Ok(Self(segment(&first)?, segment(&second)?))
     }
 }
 
@@ -75,7 +75,11 @@ async fn segments<const N: usize>(parts: &mut Parts, state: &Arc<Services>) -> R
     segments.try_into().map_err(|_| malformed())
 }
 
-fn read<T: FromStr<Err: Display>>(segment: &str) -> Result<T> {
+/// One segment of a path, or a part of one.
+///
+/// # Errors
+/// `InvalidRequest` if it is no `T`.
+pub(super) fn segment<T: FromStr<Err: Display>>(segment: &str) -> Result<T> {
     segment
         .parse()
         .map_err(|error: T::Err| Error::new(Code::InvalidRequest, format!("`{segment}` is {error}")))

@@ -65,7 +65,7 @@ struct ImageView<'a> {
 /// A thumbnail as JSON.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Thumbnail)]
-struct ThumbnailView<'a> {
+pub(super) struct ThumbnailView<'a> {
     /// `pending`: it is made when somebody asks for it, if not before.
     #[schema(value_type = ThumbnailStatus)]
     status: &'static str,
@@ -128,6 +128,11 @@ impl<'a> ImageView<'a> {
 }
 
 impl<'a> ThumbnailView<'a> {
+    /// Of the file `id`.
+    pub(super) fn of_file(state: &Services, id: FileId, shown: &'a Shown) -> Self {
+        Self::of(&format!("{}/api/files/{id}", state.public_url), shown)
+    }
+
     fn of(file_url: &str, shown: &'a Shown) -> Self {
         let url = format!("{file_url}/thumbnails/{}?v={}", shown.size.name, shown.version);
         let (width, height, size, content_type) = (None, None, None, None);

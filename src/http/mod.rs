@@ -13,6 +13,7 @@ mod connection;
 mod cors;
 mod digests;
 mod document;
+mod entities;
 mod events;
 mod extract;
 mod fields;
@@ -79,6 +80,8 @@ fn routes() -> OpenApiRouter<Arc<Services>> {
         .routes(routes!(reads::show))
         .routes(routes!(thumbnails::show))
         .routes(routes!(links::create))
+        .routes(routes!(entities::show))
+        .routes(routes!(entities::list))
         .routes(routes!(usage::show))
         .routes(routes!(tenants::create, tenants::list))
         .routes(routes!(keys::create, keys::list))

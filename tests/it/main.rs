@@ -19,6 +19,7 @@ mod database_away;
 mod db;
 mod doctor;
 mod documentation;
+mod entities;
 mod examples;
 mod files;
 mod files_content;

@@ -22,7 +22,8 @@ fn operations(document: &Value) -> Vec<(String, String, Value)> {
 
 /// A path that somebody could ask for.
 fn filled(path: &str) -> String {
-    path.replace("{id}", NOBODY)
+    path.replace("{entity}", "File")
+        .replace("{id}", NOBODY)
         .replace("{index}", "0")
         .replace("{code}", "internal")
         .replace("{size}", "small")

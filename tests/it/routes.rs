@@ -38,12 +38,13 @@ impl Route {
     fn path(&self, file: &TestUpload, upload: &TestUpload, key: &str) -> String {
         let id = match &self.template {
             template if template.starts_with("/api/files/") => file.id.as_str(),
+            template if template.starts_with("/api/entities/") => file.id.as_str(),
             template if template.starts_with("/api/keys/") => key,
             template if template.starts_with("/api/uploads/") => upload.id.as_str(),
             _ => "",
         };
         let path = self.template.replace("{id}", id).replace("{index}", "0");
-        let path = path.replace("{code}", "forbidden").replace("{size}", "small");
+        let path = path.replace("{entity}", "File").replace("{code}", "forbidden").replace("{size}", "small");
         assert!(
             !path.contains('{') && !path.contains("//"),
             "a new kind of path: teach this test its ids: {path}"

@@ -14,6 +14,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("upload", 5),
     ("files", 5),
     ("media", 5),
+    ("entities", 5),
     ("ops", 5),
     ("auth", 4),
     ("idempotency", 4),

@@ -38,6 +38,7 @@ pub(super) fn beginning() -> OpenApi {
         "tags": [
             { "name": "uploads", "description": "A file comes in by chunks: any order, any number at once, resumable." },
             { "name": "files", "description": "What is stored." },
+            { "name": "entities", "description": "Records of any table, through the cache." },
             { "name": "access", "description": "Who may: tenants, keys, and the log of changes." },
             { "name": "operations", "description": "Whether the service lives and works, and what it did." },
             { "name": "documentation", "description": "What you are reading, and what problems mean." },

@@ -8,7 +8,7 @@ use super::types::MediaRange;
 use crate::base::digest::Checksum;
 use crate::base::metadata::Metadata;
 use crate::base::principal::Scope;
-use crate::base::{ChunkIndex, FileId, KeyId, TenantId, Timestamp, UploadId};
+use crate::base::{ChunkIndex, EntityName, FileId, KeyId, TenantId, Timestamp, UploadId};
 
 /// What a client says of a file that it begins to upload.
 #[derive(ToSchema)]
@@ -141,6 +141,24 @@ pub(in crate::http) struct ThumbnailPath {
     /// What the size is called in the service's configuration.
     #[param(example = "small")]
     size: String,
+}
+
+/// `/api/entities/{entity}`
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(in crate::http) struct EntityPath {
+    /// What the table is called in the service's configuration, or `File`, `Upload`, `Thumbnail`, `Tenant`.
+    entity: EntityName,
+}
+
+/// `/api/entities/{entity}/{id}`
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(in crate::http) struct RecordPath {
+    /// What the table is called in the service's configuration, or `File`, `Upload`, `Thumbnail`, `Tenant`.
+    entity: EntityName,
+    /// The value of the record's key.
+    id: String,
 }
 
 /// `/problems/{code}`

@@ -8,7 +8,7 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::base::digest::Checksum;
 use crate::base::metadata::{self, Metadata};
 use crate::base::principal::Scope;
-use crate::base::{ChunkIndex, FileId, KeyId, TenantId, Timestamp, TokenId, UploadId};
+use crate::base::{ChunkIndex, EntityName, FileId, KeyId, TenantId, Timestamp, TokenId, UploadId};
 use crate::upload::UploadState;
 
 macro_rules! schemas {
@@ -97,6 +97,12 @@ schemas! {
         "pattern": "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
         "description": "A UUID of version 7.",
         "examples": ["0198c5f0-7c1e-7d2a-9b3f-2f1d0e5a6b7c"],
+    });
+    EntityName = json!({
+        "type": "string",
+        "pattern": "^[A-Za-z][A-Za-z0-9_]{0,63}$",
+        "description": "What records of a kind are called.",
+        "examples": ["File"],
     });
     KeyId = json!({
         "type": "string",

@@ -78,6 +78,15 @@ texts! {
         "There is no such file, as far as this client may know."
         "It never existed, it was deleted, it belongs to another tenant, or its upload has not been finalized yet."
         "Check the id; look at `GET /api/uploads/{id}` if the file may still be on its way.";
+    EntityNotFound:
+        "The service knows no records of this kind."
+        "The name has a typing error or other capitals, or the service's configuration (`entities`) has no such name."
+        "Take one of `entities`. Whoever operates the service adds a table with a few lines of configuration."
+        [Member::always("entities", Kind::Texts, "The names that there are, for this client.")];
+    RecordNotFound:
+        "There is no such record, as far as this client may know."
+        "No row has this key, it was removed, or it belongs to another tenant."
+        "Check the id; `GET /api/entities/{entity}` lists the records that there are.";
     UnknownThumbnailSize:
         "The service makes no thumbnails of this name."
         "Sizes have names, which the service's configuration gives them (`thumbnails.sizes`); this one is not among them."

@@ -1,0 +1,130 @@
+//! What is known of an entity's table, and looking at it again: tables change while the service runs.
+//!
+//! A column that was added or changed is seen within [`LOOK_EVERY`] of its use; one that is gone at once, by the
+//! statement that fails. Requests wait for neither, unless they cannot be answered otherwise.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use super::EntityService;
+use super::schema::{self, Schema};
+use crate::base::{Code, Error, Result};
+use crate::cache::Cache;
+use crate::config;
+use crate::db::{Db, catalog};
+
+/// How old what is known of a table may be.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// And how old that it does not fit.
+const LOOK_EVERY_UNREADABLE: Duration = Duration::from_secs(1);
+
+/// An entity with its table.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) config: config::Entity,
+    seen: ArcSwap<Seen>,
+    /// Somebody is looking.
+    looking: AtomicBool,
+}
+
+/// What the last look has found.
+#[derive(Debug)]
+struct Seen {
+    /// `None`: it does not fit the configuration.
+    schema: Option<Arc<Schema>>,
+    /// By the uptime.
+    at: Duration,
+}
+
+/// The entity's table as it is now, or what does not fit, a sentence each.
+pub(super) async fn look(
+    db: &Db,
+    cache: &Cache,
+    entity: &config::Entity,
+) -> Result<Result<Schema, Vec<String>>> {
+    let named = entity.table.clone();
+    let table = db.read(move |c| {
+        Box::pin(async move { catalog::table(c, named.schema.as_deref(), &named.name).await })
+    });
+    Ok(schema::resolve(entity, table.await?, cache))
+}
+
+impl Served {
+    pub(super) fn new(config: &config::Entity, schema: Schema, at: Duration) -> Self {
+        let seen = ArcSwap::from_pointee(Seen { schema: Some(Arc::new(schema)), at });
+        Self { config: config.clone(), seen, looking: AtomicBool::new(false) }
+    }
+
+    /// After a reading by `schema`: the table as it is by now, if that is why it was in vain.
+    pub(super) fn newer_after<T>(&self, schema: &Arc<Schema>, outcome: &Result<T>) -> Option<Arc<Schema>> {
+        let in_vain = outcome.as_ref().is_err_and(|error| error.code() == Code::Unavailable);
+        let seen = self.seen.load().schema.clone();
+        seen.filter(|seen| in_vain && !Arc::ptr_eq(seen, schema))
+    }
+
+    /// For a client; the log has said more.
+    pub(super) fn unreadable(&self) -> Error {
+        let name = &self.config.name;
+        let detail = format!(
+            "`{name}` cannot be read: its table in the database is not what the service's configuration says; \
+             whoever operates the service finds more in its log"
+        );
+        Error::new(Code::Unavailable, detail)
+    }
+}
+
+impl EntityService {
+    /// The table as it was last seen.
+    ///
+    /// # Errors
+    /// `Unavailable` if it does not fit, also now.
+    pub(super) async fn schema(self: &Arc<Self>, served: &Arc<Served>) -> Result<Arc<Schema>> {
+        let seen = served.seen.load_full();
+        let age = self.clock.uptime().saturating_sub(seen.at);
+        if let Some(schema) = &seen.schema {
+            if age > LOOK_EVERY && !served.looking.swap(true, Ordering::AcqRel) {
+                let (service, served) = (Arc::clone(self), Arc::clone(served));
+                self.tasks.spawn("look at a table", async move {
+                    service.look_again(&served).await;
+                    served.looking.store(false, Ordering::Release);
+                });
+            }
+            return Ok(Arc::clone(schema));
+        }
+        if age > LOOK_EVERY_UNREADABLE {
+            self.look_again(served).await;
+        }
+        served.seen.load().schema.clone().ok_or_else(|| served.unreadable())
+    }
+
+    /// Looks at the table now. A database that does not answer changes nothing.
+    pub(super) async fn look_again(&self, served: &Served) {
+        let (at, name) = (self.clock.uptime(), &served.config.name);
+        let before = served.seen.load_full();
+        let schema = match look(&self.db, &self.cache, &served.config).await {
+            Err(error) => {
+                tracing::warn!(entity = %name, %error, "the table of `{name}` was not looked at: {error}");
+                before.schema.clone()
+            }
+            Ok(Err(faults)) => {
+                if before.schema.is_some() {
+                    let faults = faults.join("; ");
+                    tracing::error!(entity = %name, "the entity `{name}` cannot be read any more: {faults}");
+                }
+                None
+            }
+            Ok(Ok(schema)) => match &before.schema {
+                // The same one stays: who reads by it need not begin again.
+                Some(known) if **known == schema => Some(Arc::clone(known)),
+                _ => {
+                    tracing::info!(entity = %name, "the table of `{name}` is another than it was");
+                    Some(Arc::new(schema))
+                }
+            },
+        };
+        served.seen.store(Arc::new(Seen { schema, at }));
+    }
+}

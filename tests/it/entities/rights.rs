@@ -1,0 +1,58 @@
+//! Whose rows: a tenant's own, everybody's, or an operator's alone.
+
+use super::{CONTACT, CONTACTS, Shop};
+use crate::harness::OPERATOR;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_sees_its_own_rows_and_what_is_shared() {
+    let shops = Shop::both(
+        &[
+            CONTACTS,
+            "INSERT INTO contacts (id, tenant, name) VALUES (1, 'acme', 'a'), (2, 'other', 'b')",
+            "CREATE TABLE products (id INTEGER PRIMARY KEY, name TEXT)",
+            "INSERT INTO products VALUES (1, 'a')",
+            "CREATE TABLE ledger (id INTEGER PRIMARY KEY, name TEXT)",
+            "INSERT INTO ledger VALUES (1, 'a')",
+            "CREATE TABLE visits (site INTEGER, number INTEGER, PRIMARY KEY (site, number))",
+            "INSERT INTO visits VALUES (7, 1), (8, 1), (8, 2)",
+        ],
+        &[
+            CONTACT,
+            "Product: { table: products, shared: true }",
+            "Ledger: { table: ledger }",
+            "Visit: { table: visits, tenant_column: site }",
+        ],
+    );
+    for shop in shops.await {
+        for tenant in ["acme", "other", "8"] {
+            shop.app.tenant(tenant).await;
+        }
+        let acme = shop.app.key("acme", "read").await;
+        shop.app.act_as(&acme);
+        assert_eq!(shop.ids("/api/entities/Contact").await, ["1"], "{}", shop.engine);
+        assert_eq!(shop.get("/api/entities/Contact/1").await["name"], "a");
+        shop.app.get("/api/entities/Contact/2").await.problem(404, "record-not-found");
+        assert_eq!(shop.ids("/api/entities/Contact?tenant=other").await, [""; 0]);
+        assert_eq!(shop.get("/api/entities/Product/1").await["name"], "a");
+        for path in ["/api/entities/Ledger", "/api/entities/Ledger/1"] {
+            shop.app.get(path).await.problem(403, "forbidden");
+        }
+        // Tenants of this table are numbers: one that is none has nothing in it.
+        assert_eq!(shop.get("/api/entities/Visit").await["items"], serde_json::json!([]));
+        let unknown = shop.app.get("/api/entities/Nothing").await.problem(404, "entity-not-found");
+        assert!(!unknown["entities"].to_string().contains("Ledger"), "{unknown}");
+
+        let uploader = shop.app.key("8", "read").await;
+        shop.app.act_as(&uploader);
+        assert_eq!(shop.get("/api/entities/Visit").await["items"].as_array().unwrap().len(), 2);
+        assert_eq!(shop.get("/api/entities/Visit/2").await["site"], 8);
+
+        shop.app.act_as(OPERATOR);
+        assert_eq!(shop.get("/api/entities/Ledger/1").await["name"], "a");
+        let other = [("x-cifra-tenant", "other")];
+        shop.app.get_with("/api/entities/Contact/2", &other).await.expect(200);
+        shop.app.get_with("/api/entities/Contact/1", &other).await.problem(404, "record-not-found");
+        shop.app.act_as_nobody();
+        shop.app.get("/api/entities/Product/1").await.problem(401, "unauthenticated");
+    }
+}
