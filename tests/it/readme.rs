@@ -4,8 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::TestApp;
+use cifra::config::DatabaseUrl;
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
+
 use crate::harness::pictures::jpeg;
+use crate::harness::{TestApp, config};
 
 fn in_clone(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -24,6 +27,13 @@ fn typed(page: &str, heading: &str) -> String {
     let script: String = blocks.collect();
     assert!(!script.is_empty(), "nothing to type below {heading}");
     script
+}
+
+/// The first block of a page in this language.
+fn block(page: &str, language: &str) -> String {
+    let page = read(page);
+    let (_, rest) = page.split_once(&format!("```{language}\n")).unwrap();
+    rest.split_once("```").unwrap().0.to_owned()
 }
 
 /// Types `script` in `folder`, with `cifra` on the PATH; what it printed.
@@ -100,6 +110,30 @@ async fn the_ways_to_upload_work_when_they_are_typed() {
     let said = typing(&app, folder.path(), script).await;
     assert!(said.contains("\n20000000\n[]\n\"/api/files/"), "all counts, nothing is missing: {said}");
     assert!(said.contains("event: completed\n"), "the events tell its end: {said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_ones_own_is_read_as_the_page_on_caching_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cifra.db");
+    let mut database =
+        SqliteConnection::connect(&format!("sqlite://{}?mode=rwc", file.display())).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(block("docs/caching.md", "sql"))).execute(&mut database).await.unwrap();
+    database.close().await.unwrap();
+    let yaml = block("docs/caching.md", "yaml");
+    assert_eq!(yaml.lines().count(), 5);
+    let entities = config::loaded(&yaml).entities;
+    let app = TestApp::builder().with(|config| {
+        config.database.url = DatabaseUrl::Sqlite(file.clone());
+        config.entities = entities;
+    });
+    let app = Box::pin(app.start()).await;
+    let said = typing(&app, folder.path(), typed("docs/caching.md", "## A table of your own")).await;
+    let lines: Vec<&str> = said.lines().collect();
+    let [name, list, source] = lines.as_slice() else { panic!("{said}") };
+    let bob = r#"[{"id":2,"tenant":"default","name":"Bob","stage":"new"}]"#;
+    assert_eq!((*name, *list), ("Ann", bob));
+    assert!(source.starts_with("x-cache: "), "{source}");
 }
 
 #[test]
