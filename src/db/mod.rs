@@ -6,6 +6,8 @@
 
 pub mod audit;
 pub mod blob_deletions;
+pub mod cache_figures;
+pub mod cache_switches;
 pub mod catalog;
 pub mod checkpoints;
 mod conn;

@@ -2,6 +2,7 @@
 
 mod access;
 mod blob_deletions;
+mod cache_figures;
 mod catalog;
 mod ends;
 mod engines;
