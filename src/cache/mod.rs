@@ -9,7 +9,8 @@ mod entity;
 pub mod figures;
 mod glob;
 mod key;
-mod switches;
+mod report;
+pub mod switches;
 mod tier;
 pub mod write_behind;
 

@@ -63,7 +63,7 @@ impl Ops {
     /// `Forbidden` unless `who` is an operator.
     pub fn metrics(&self, who: &Principal) -> Result<String, Error> {
         who.require_operator()?;
-        Ok(metrics::install().render())
+        Ok(metrics::render())
     }
 
     /// Asks every part, each within two seconds.

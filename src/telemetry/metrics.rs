@@ -2,6 +2,8 @@
 //!
 //! The recorder belongs to the process: several apps in one process (tests) count together.
 
+mod many;
+
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -35,6 +37,14 @@ const THUMBNAIL_QUEUE: &str = "cifra_thumbnail_queue_length";
 const WRITE_BEHIND: &str = "cifra_write_behind_writes_total";
 const CLOCK_OFFSET: &str = "cifra_clock_offset_seconds";
 const CLOCK_CERTAIN: &str = "cifra_clock_certain";
+const CACHE_READS: &str = "cifra_cache_reads_total";
+const CACHE_LOADS: &str = "cifra_cache_loads_total";
+const CACHE_EVICTED: &str = "cifra_cache_evicted_total";
+const CACHE_BYTES: &str = "cifra_cache_bytes";
+const CACHE_ENTRIES: &str = "cifra_cache_entries";
+const CACHE_FEED_LAG: &str = "cifra_cache_feed_lag_seconds";
+const CACHE_L2_CURRENT: &str = "cifra_cache_l2_current";
+const CACHE_ANSWER_SECONDS: &str = "cifra_cache_answer_duration_seconds";
 
 /// From a chunk journalled in half a millisecond to a finalize of a minute.
 const SECONDS_BUCKETS: &[f64] =
@@ -113,6 +123,19 @@ fn describe() {
         "Writes that are applied later, by what became of them: queued, applied, failed, dropped"
     );
     describe_counter!(SWEPT, "What the sweeper did, by action");
+    describe_counter!(
+        CACHE_READS,
+        "Reads through the cache, by entity and by what answered: l1, l2, stale, database, bypass"
+    );
+    describe_counter!(
+        CACHE_LOADS,
+        "What the cache asked the database, by entity and outcome: answered, failed"
+    );
+    describe_counter!(CACHE_EVICTED, "Entries that made room for others, by tier");
+    describe_gauge!(CACHE_BYTES, Unit::Bytes, "What a tier of the cache has");
+    describe_gauge!(CACHE_ENTRIES, "Entries in a tier of the cache");
+    describe_gauge!(CACHE_FEED_LAG, Unit::Seconds, "How old what this node knows of changes of others is");
+    describe_gauge!(CACHE_L2_CURRENT, "1 while the second tier is read, 0 while it is away or behind");
     describe_gauge!(
         CLOCK_OFFSET,
         Unit::Seconds,
@@ -248,4 +271,53 @@ pub fn clock(offset_micros: i64, certain: bool) {
     #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
     gauge!(CLOCK_OFFSET).set(offset_micros as f64 / 1e6);
     gauge!(CLOCK_CERTAIN).set(if certain { 1.0 } else { 0.0 });
+}
+
+/// What the service has counted, in Prometheus' text format.
+pub fn render() -> String {
+    let mut text = install().render();
+    many::render(&mut text);
+    text
+}
+
+/// So many reads of `entity` were answered from `source`: `l1`, `l2`, `stale`, `database` or `bypass`.
+pub fn cache_reads(entity: &str, source: &'static str, count: u64) {
+    counter!(CACHE_READS, "entity" => entity.to_owned(), "source" => source).increment(count);
+}
+
+/// The database was asked so often for values of `entity`, and `answered`, or `failed`.
+pub fn cache_loads(entity: &str, outcome: &'static str, count: u64) {
+    counter!(CACHE_LOADS, "entity" => entity.to_owned(), "outcome" => outcome).increment(count);
+}
+
+/// Answers of `tier`, `nanos` together: each at least so many nanoseconds, so many times. There may be millions a second.
+pub fn cache_answers(tier: &'static str, nanos: u64, answers: impl Iterator<Item = (u64, u64)>) {
+    many::add(CACHE_ANSWER_SECONDS, ("tier", tier), nanos, answers);
+}
+
+/// Entries of `tier` made room for others.
+pub fn cache_evicted(tier: &'static str, count: u64) {
+    counter!(CACHE_EVICTED, "tier" => tier).increment(count);
+}
+
+/// How much is in `tier`; what it does not know it does not tell.
+pub fn cache_size(tier: &'static str, entries: Option<u64>, bytes: Option<u64>) {
+    #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
+    let tell = |name, number: Option<u64>| {
+        if let Some(number) = number {
+            gauge!(name, "tier" => tier).set(number as f64);
+        }
+    };
+    tell(CACHE_ENTRIES, entries);
+    tell(CACHE_BYTES, bytes);
+}
+
+/// What this node knows of changes is so old.
+pub fn cache_feed_lag(lag: Duration) {
+    gauge!(CACHE_FEED_LAG).set(lag.as_secs_f64());
+}
+
+/// Whether the second tier is read.
+pub fn cache_l2_current(current: bool) {
+    gauge!(CACHE_L2_CURRENT).set(f64::from(u8::from(current)));
 }
