@@ -34,6 +34,7 @@ use crate::files::{FileService, Quota};
 use crate::idempotency::Idempotency;
 use crate::jobs::Jobs;
 use crate::media::ThumbnailService;
+use crate::ops::cache::CacheAdmin;
 use crate::ops::{Ops, Rates};
 use crate::session::Sessions;
 use crate::telemetry::{Tasks, heap, metrics};
@@ -66,6 +67,8 @@ pub struct Services {
     pub cache: Cache,
     /// Tables of the operator's own.
     pub entities: Arc<EntityService>,
+    /// The cache as people see it.
+    pub cache_admin: Arc<CacheAdmin>,
     /// How often a tenant may ask.
     pub rates: Rates,
     /// What one tenant may ask for.
@@ -163,6 +166,7 @@ impl App {
             files,
             thumbnails,
             entities: EntityService::open(&db, &cache, &clock, &tasks, &config.entities).await?,
+            cache_admin: Arc::new(CacheAdmin::start(db.clone(), cache.clone(), Arc::clone(&clock)).await?),
             cache,
             rates: Rates::new(config.limits.requests_per_second, Arc::clone(&clock)),
             limits: config.limits.clone(),
@@ -201,7 +205,7 @@ impl App {
         stop: impl Future<Output = ()>,
     ) -> bool {
         let Self { db, db_tasks, lock, clock, services, stores: _, sweeper, tasks, shutdown_timeout } = self;
-        let access = services.files.access().clone();
+        let (access, admin) = (services.files.access().clone(), Arc::clone(&services.cache_admin));
         drop(services);
         tasks.spawn(
             "sweeper",
@@ -234,6 +238,7 @@ impl App {
                 drop(tokio::task::spawn_blocking(heap::trim).await);
             }),
         );
+        caches::keep_figures(&admin, &tasks);
         tasks.spawn("accept", accept);
         stop.await;
         tracing::info!("stopping: requests that are being answered may finish");
@@ -242,6 +247,7 @@ impl App {
             tracing::warn!(%error, "the last reads of files were not counted: {error}");
         }
         let closed = tokio::time::timeout(DATABASE_WAIT_MAX, async {
+            caches::flush(&admin).await;
             db.close().await;
             db_tasks.finish(DATABASE_WAIT_MAX).await
         });

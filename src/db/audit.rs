@@ -39,6 +39,10 @@ pub enum Action {
     UploadExpired,
     /// What no row names was removed from a store; the target is the store's name.
     OrphansRemoved,
+    /// Something of the cache was switched off or on; the target is the switch.
+    CacheSwitched,
+    /// The cache was emptied.
+    CacheCleared,
 }
 
 impl Action {
@@ -57,6 +61,8 @@ impl Action {
             Self::UploadAborted => "upload-aborted",
             Self::UploadExpired => "upload-expired",
             Self::OrphansRemoved => "orphans-removed",
+            Self::CacheSwitched => "cache-switched",
+            Self::CacheCleared => "cache-cleared",
         }
     }
 }

@@ -20,7 +20,8 @@ use crate::auth::Guest;
 use crate::base::{Code, Error, Principal, Result};
 
 /// Routes that answer everybody.
-const KEYLESS: &[&str] = &["/healthz", "/readyz", "/openapi.json", "/docs", "/problems", "/problems/{code}"];
+const KEYLESS: &[&str] =
+    &["/healthz", "/readyz", "/api/cache/health", "/openapi.json", "/docs", "/problems", "/problems/{code}"];
 
 const X_CIFRA_TENANT: HeaderName = HeaderName::from_static("x-cifra-tenant");
 

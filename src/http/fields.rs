@@ -78,6 +78,14 @@ impl Fields {
         }
     }
 
+    /// True or false, where it makes a difference whether it is there.
+    pub(super) fn boolean(&mut self, name: &str) -> Option<bool> {
+        match self.take(name)? {
+            Value::Bool(value) => Some(value),
+            _ => self.fault(name, "expected true or false"),
+        }
+    }
+
     /// A string that reads as a `T`; what is wrong with it is told with the other faults.
     pub(super) fn read<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
         match self.string(name)?.parse() {

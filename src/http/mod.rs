@@ -6,6 +6,8 @@
 mod access;
 mod audit;
 mod body;
+mod cache;
+mod cache_view;
 mod cached;
 mod client_address;
 mod conditions;
@@ -87,6 +89,14 @@ fn routes() -> OpenApiRouter<Arc<Services>> {
         .routes(routes!(keys::create, keys::list))
         .routes(routes!(keys::revoke))
         .routes(routes!(audit::list))
+        .routes(routes!(cache::stats))
+        .routes(routes!(cache::health))
+        .routes(routes!(cache::invalidate))
+        .routes(routes!(cache::clear))
+        .routes(routes!(cache::benchmark))
+        .routes(routes!(cache::toggle_global))
+        .routes(routes!(cache::toggle_auto_invalidate))
+        .routes(routes!(cache::toggle_user))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(health::scrape))

@@ -4,6 +4,8 @@
 mod audit;
 mod blob_local;
 mod blob_object;
+mod cache_api;
+mod cache_figures;
 mod child;
 mod cli;
 mod cli_db;

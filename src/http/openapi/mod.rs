@@ -40,6 +40,7 @@ pub(super) fn beginning() -> OpenApi {
             { "name": "files", "description": "What is stored." },
             { "name": "entities", "description": "Records of any table, through the cache." },
             { "name": "access", "description": "Who may: tenants, keys, and the log of changes." },
+            { "name": "cache", "description": "What is answered without the database: figures, switches, invalidation." },
             { "name": "operations", "description": "Whether the service lives and works, and what it did." },
             { "name": "documentation", "description": "What you are reading, and what problems mean." },
         ],

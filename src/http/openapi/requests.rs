@@ -268,3 +268,43 @@ pub(in crate::http) struct FormBody {
     #[schema(value_type = Vec<String>, format = Binary)]
     file: Vec<Vec<u8>>,
 }
+
+/// What is to be read from the database again. Nothing at all: everything of the tenant.
+#[derive(ToSchema)]
+#[schema(example = json!({ "entity": "File", "id": "0198c5f0-7c1e-7d2a-9b3f-2f1d0e5a6b7c" }))]
+pub(in crate::http) struct CacheInvalidation {
+    /// Whose; `global` for what is no tenant's. Others than one's own: for operators. If left out: of the tenant that is
+    /// acted in, and for operators of no tenant too.
+    #[schema(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+    tenant: Option<String>,
+    /// Of this kind only.
+    #[schema(max_length = 64, pattern = "^[A-Za-z][A-Za-z0-9_]*$")]
+    entity: Option<String>,
+    /// This record only, with all lists and look-ups of its kind; needs `entity`.
+    #[schema(min_length = 1, max_length = 512)]
+    id: Option<String>,
+    /// Keys like this one, in place of all of the above: `*` any text, `?` one character, `[a-c]` one of these. It begins
+    /// with `cifra:TENANT:` except for operators.
+    #[schema(min_length = 1, max_length = 512)]
+    pattern: Option<String>,
+}
+
+/// What is to be measured.
+#[derive(ToSchema)]
+#[schema(example = json!({ "entity": "Tenant", "iterations": 10 }))]
+pub(in crate::http) struct CacheBenchmark {
+    /// Which record is read: `Tenant`, the tenant's own, or `File`, its newest.
+    #[schema(pattern = "^(File|Tenant)$", default = "Tenant")]
+    entity: Option<String>,
+    /// Reads of each kind.
+    #[schema(minimum = 1, maximum = 10_000, default = 100)]
+    iterations: Option<u32>,
+}
+
+/// Off or on.
+#[derive(ToSchema)]
+#[schema(example = json!({ "enabled": true }))]
+pub(in crate::http) struct CacheToggle {
+    /// What it is to be.
+    enabled: bool,
+}
