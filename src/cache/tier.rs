@@ -10,6 +10,7 @@
 //!
 //! [`doubts`]: CacheTier::doubts
 
+use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -54,6 +55,22 @@ pub struct Cursor {
     pub text: String,
 }
 
+impl fmt::Display for Cursor {
+    /// As tiers keep it: sorted like the places, whose digits are all there.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:0PLACE_DIGITS$} {}", self.place, self.text)
+    }
+}
+
+/// Enough for every `u128`.
+const PLACE_DIGITS: usize = 39;
+
+/// What [`Cursor`]'s `Display` wrote; `None`: somebody else did.
+pub(super) fn cursor_of(text: &str) -> Option<Cursor> {
+    let (place, text) = text.split_at_checked(PLACE_DIGITS)?;
+    Some(Cursor { place: place.parse().ok()?, text: text.strip_prefix(' ')?.to_owned() })
+}
+
 /// How much is in a tier, as far as it can tell without a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TierSize {
@@ -65,7 +82,7 @@ pub struct TierSize {
 
 /// A second tier. Whoever calls it has a way without it, so that nothing here waits for long.
 #[async_trait]
-pub trait CacheTier: std::fmt::Debug + Send + Sync {
+pub trait CacheTier: fmt::Debug + Send + Sync {
     /// `redis` or `sqlite`.
     fn name(&self) -> &'static str;
 
@@ -100,7 +117,7 @@ pub trait CacheTier: std::fmt::Debug + Send + Sync {
     /// end. Takes as long as there are entries; never holds up others.
     ///
     /// # Errors
-    /// `Unavailable` if it is away; `InvalidRequest` if it cannot search (a Redis cluster), or for what is no pattern.
+    /// `Unavailable` if it is away; `InvalidRequest` if it cannot search (a Redis cluster).
     async fn remove_matching(&self, pattern: &str) -> Result<u64>;
 
     /// Takes the tokens of `tags` away, so that no entry which carries them stands. At an error it has one more of its

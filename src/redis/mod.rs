@@ -105,6 +105,11 @@ impl Redis {
         &self.0.prefix
     }
 
+    /// Whether it is a cluster: a command's keys have one hash tag, and there is no search.
+    pub fn is_cluster(&self) -> bool {
+        self.0.servers.are_cluster()
+    }
+
     /// Whether it answers, as far as is known.
     pub fn works(&self) -> bool {
         *self.0.works.borrow()

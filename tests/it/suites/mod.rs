@@ -1,6 +1,7 @@
 //! One suite for each trait with several backends: what every backend must do, called by each one's own file.
 
 pub(crate) mod blob_store;
+pub(crate) mod cache_tier;
 pub(crate) mod part_store;
 
 use bytes::Bytes;
@@ -47,6 +48,26 @@ macro_rules! all_suites {
     };
 }
 
+/// The same for tiers of the cache.
+macro_rules! tier_suite {
+    ($run:ident) => {
+        crate::suites::cases! { $run cache_tier:
+            what_was_put_is_got
+            tokens_stay_until_they_are_renewed
+            a_tag_invalidates_what_has_it_and_nothing_else
+            what_was_loaded_before_an_invalidation_never_stands
+            many_tags_are_renewed_at_once
+            all_who_ask_at_once_get_the_same_tokens
+            an_entry_lapses
+            patterns_remove_what_matches
+            a_pattern_finds_all_of_many
+            a_doubt_ends_it_until_it_is_cleared
+            the_cursor_goes_forward_only
+            a_lock_is_had_and_given_back
+        }
+    };
+}
+
 macro_rules! cases {
     ($run:ident $suite:ident: $($name:ident)*) => {
         mod $suite {
@@ -60,7 +81,7 @@ macro_rules! cases {
     };
 }
 
-pub(crate) use {all_suites, cases};
+pub(crate) use {all_suites, cases, tier_suite};
 
 /// A key of ours.
 pub(crate) fn key(text: &str) -> BlobKey {
