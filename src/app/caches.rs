@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::every;
+use super::nodes::database_id;
+use super::{boot_id, broken, every};
 use crate::base::{Clock, Result};
-use crate::cache::Cache;
-use crate::config::Config;
+use crate::cache::{Cache, CacheTier, RedisTier, SqliteOptions, SqliteTier};
+use crate::config::{Config, DatabaseUrl, L2Backend};
+use crate::db::Db;
 use crate::ops::cache::CacheAdmin;
 use crate::redis::Redis;
 use crate::telemetry::Tasks;
@@ -15,14 +17,40 @@ use crate::telemetry::Tasks;
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
 /// Opens it; the second tier is where the configuration says.
+///
+/// # Errors
+/// In words for the operator, if that cannot be. A tier that is away now is no error.
 pub(super) async fn open(
     config: &Config,
+    db: &Db,
     redis: Option<&Redis>,
     clock: &Arc<dyn Clock>,
     tasks: &Tasks,
 ) -> Result<Cache> {
-    let l2 = std::future::ready(redis.and(None)).await;
+    let l2: Option<Arc<dyn CacheTier>> = match config.cache.l2.backend {
+        _ if !config.cache.enabled => None,
+        L2Backend::None => None,
+        L2Backend::Redis => redis.map(|redis| Arc::new(RedisTier::new(redis.clone())) as _),
+        L2Backend::Sqlite => Some(Arc::new(open_file(config, db, clock, tasks).await?)),
+    };
     Ok(Cache::new(&config.cache, Arc::clone(clock), tasks.clone(), l2))
+}
+
+async fn open_file(config: &Config, db: &Db, clock: &Arc<dyn Clock>, tasks: &Tasks) -> Result<SqliteTier> {
+    let l2 = &config.cache.l2;
+    if matches!(&config.database.url, DatabaseUrl::Sqlite(file) if *file == l2.file) {
+        let file = l2.file.display();
+        return Err(broken(format!(
+            "{file} is where the cache keeps its own: give database.url another file, or set cache.l2.backend to none"
+        )));
+    }
+    let options = SqliteOptions {
+        file: l2.file.clone(),
+        max_bytes: l2.max_bytes.0,
+        database: database_id(db).await?,
+        boot: boot_id(),
+    };
+    Ok(SqliteTier::start(options, Arc::clone(clock), tasks).await)
 }
 
 /// Keeps what it counts, once a second.

@@ -41,7 +41,7 @@ use crate::telemetry::{Tasks, heap, metrics};
 use crate::upload::{Rules, Sweeper, UploadService};
 
 pub use self::accounts::{Accounts, migrate};
-use self::nodes::open_redis;
+use self::nodes::{open_redis, sessions_use_it};
 pub use self::orphans::orphans;
 pub use self::rebuild::{Rebuilding, rebuild};
 use self::stores::OpenedStores;
@@ -125,12 +125,12 @@ impl App {
         let stores = opened.into_stores();
 
         let redis = open_redis(config, &db, &tasks).await?;
-        let cache = caches::open(config, redis.as_ref(), &clock, &tasks).await?;
+        let cache = caches::open(config, &db, redis.as_ref(), &clock, &tasks).await?;
         let auth = AuthService::new(db.clone(), Arc::clone(&clock), tasks.clone(), cache.clone(), config);
         auth.prepare(config).await?;
         let auth = Arc::new(auth);
         let mut sessions = Sessions::new(db.clone(), boot_id());
-        if let Some(redis) = &redis {
+        if let Some(redis) = redis.as_ref().filter(|_| sessions_use_it(config)) {
             sessions = sessions.with_nodes(redis.clone(), &tasks);
         }
         let jobs = Jobs::new(db.clone(), Arc::clone(&clock), tasks.clone());
