@@ -29,6 +29,7 @@ use crate::db::dynamic::{self, Cell, Found, Wanted};
 use crate::telemetry::Tasks;
 
 pub use self::list::Filter;
+pub use self::table::{Watchable, watchable};
 
 /// Rows of one answer have no more bytes together, unless it is one row.
 const BYTES_MAX: usize = 8 << 20;
@@ -76,21 +77,19 @@ impl EntityService {
     ) -> Result<Arc<Self>> {
         let (mut served, mut faults) = (BTreeMap::new(), Vec::new());
         for entity in entities {
-            match table::look(db, cache, entity).await? {
-                Ok(schema) => {
-                    let looked_at = clock.uptime();
+            match table::look(db, entity).await? {
+                Ok(fitting) => {
+                    let (schema, looked_at) = (Schema::new(entity, fitting, cache), clock.uptime());
                     served.insert(entity.name.clone(), Arc::new(Served::new(entity, schema, looked_at)));
                 }
                 Err(found) => faults.extend(found),
             }
         }
-        if faults.is_empty() {
-            let (db, cache, clock, tasks) = (db.clone(), cache.clone(), Arc::clone(clock), tasks.clone());
-            return Ok(Arc::new(Self { db, cache, clock, tasks, served }));
+        if !faults.is_empty() {
+            return Err(table::misfit(&faults));
         }
-        let faults: Vec<String> = faults.iter().map(|fault| format!("\n  {fault}")).collect();
-        let detail = format!("the configured entities do not fit the database:{}", faults.concat());
-        Err(Error::new(Code::Internal, detail))
+        let (db, cache, clock, tasks) = (db.clone(), cache.clone(), Arc::clone(clock), tasks.clone());
+        Ok(Arc::new(Self { db, cache, clock, tasks, served }))
     }
 
     /// Those whose first pages are to be read at start, each with whether every tenant has rows of its own in it.
@@ -180,14 +179,14 @@ impl EntityService {
         schema: &Arc<Schema>,
         wanted: Wanted,
     ) -> Result<Found> {
-        let schema = Arc::clone(schema);
+        let by = Arc::clone(schema);
         let found =
-            self.db.read(move |c| Box::pin(async move { dynamic::select(c, &schema.table, &wanted).await }));
+            self.db.read(move |c| Box::pin(async move { dynamic::select(c, &by.table, &wanted).await }));
         match found.await? {
             Found::Changed(told) => {
                 let name = &served.config.name;
                 tracing::warn!(entity = %name, "the table of `{name}` has changed: {told}");
-                self.look_again(served).await;
+                self.mistrust(served, schema).await;
                 Err(served.unreadable())
             }
             found => Ok(found),

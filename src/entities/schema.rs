@@ -35,15 +35,20 @@ impl PartialEq for Schema {
     }
 }
 
+/// A table that fits, with its columns as [`Schema`] has them.
+#[derive(Debug)]
+pub(super) struct Fitting {
+    pub(super) table: Table,
+    pub(super) key: usize,
+    pub(super) tenant: Option<usize>,
+    shown: Vec<usize>,
+}
+
 /// Holds `entity` against `table`.
 ///
 /// # Errors
 /// What does not fit, a sentence each, with the key of the configuration in front.
-pub(super) fn resolve(
-    entity: &config::Entity,
-    table: Option<Table>,
-    cache: &Cache,
-) -> Result<Schema, Vec<String>> {
+pub(super) fn resolve(entity: &config::Entity, table: Option<Table>) -> Result<Fitting, Vec<String>> {
     let mut faults = Faults { entity, found: Vec::new() };
     let Some(table) = table else {
         faults.note("table", &format!("there is no table `{}` in the database", entity.table));
@@ -76,19 +81,19 @@ pub(super) fn resolve(
         faults.note("table", &detail);
     }
     match key {
-        Some(key) if faults.found.is_empty() => {
-            let kept = kept(entity, &table, &shown, cache);
-            Ok(Schema { table, key, tenant, shown, entity: kept })
-        }
+        Some(key) if faults.found.is_empty() => Ok(Fitting { table, key, tenant, shown }),
         _ => Err(faults.found),
     }
 }
 
 /// The entity as the cache knows it: believed as its section says, else as `cache.ttl` does.
-fn kept(entity: &config::Entity, table: &Table, shown: &[usize], cache: &Cache) -> cache::Entity {
+fn kept(entity: &config::Entity, fitting: &Fitting, cache: &Cache) -> cache::Entity {
+    let Fitting { table, key, tenant, shown } = fitting;
     let columns = shown.iter().map(|at| &table.columns[*at]);
     let shape: Vec<_> = columns.map(|column| (&column.name, column.kind)).collect();
-    let hash = crc::of(format!("{SHAPE} {:?} {shape:?}", table.sql()).as_bytes()).value();
+    // Whose a row is and what it is called by are part of it: what was kept under another rule must not be found.
+    let place = (table.sql(), &table.columns[*key].name, tenant.map(|at| &table.columns[at].name));
+    let hash = crc::of(format!("{SHAPE} {place:?} {shape:?}").as_bytes()).value();
     // Half of it is enough to tell the few shapes of one table apart.
     let version = u32::try_from(hash >> 32).unwrap_or_default();
     let kept = cache.entity(entity.name.clone(), version);
@@ -188,6 +193,13 @@ impl Faults<'_> {
 }
 
 impl Schema {
+    /// Of an entity with the table that fits it.
+    pub(super) fn new(entity: &config::Entity, fitting: Fitting, cache: &Cache) -> Self {
+        let entity = kept(entity, &fitting, cache);
+        let Fitting { table, key, tenant, shown } = fitting;
+        Self { table, key, tenant, shown, entity }
+    }
+
     /// The column that a record is known by.
     pub(super) fn key(&self) -> &Column {
         &self.table.columns[self.key]

@@ -4,17 +4,17 @@
 //! statement that fails. Requests wait for neither, unless they cannot be answered otherwise.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Mutex;
 
 use super::EntityService;
-use super::schema::{self, Schema};
+use super::schema::{self, Fitting, Schema};
 use crate::base::{Code, Error, Result};
-use crate::cache::Cache;
 use crate::config;
-use crate::db::{Db, catalog};
+use crate::db::Db;
+use crate::db::catalog::{self, Column, Table};
 
 /// How old what is known of a table may be.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -26,8 +26,8 @@ const LOOK_EVERY_UNREADABLE: Duration = Duration::from_secs(1);
 pub(super) struct Served {
     pub(super) config: config::Entity,
     seen: ArcSwap<Seen>,
-    /// Somebody is looking.
-    looking: AtomicBool,
+    /// Held by whoever looks: others want to know what they find.
+    looking: Mutex<()>,
 }
 
 /// What the last look has found.
@@ -40,22 +40,46 @@ struct Seen {
 }
 
 /// The entity's table as it is now, or what does not fit, a sentence each.
-pub(super) async fn look(
-    db: &Db,
-    cache: &Cache,
-    entity: &config::Entity,
-) -> Result<Result<Schema, Vec<String>>> {
+pub(super) async fn look(db: &Db, entity: &config::Entity) -> Result<Result<Fitting, Vec<String>>> {
     let named = entity.table.clone();
     let table = db.read(move |c| {
         Box::pin(async move { catalog::table(c, named.schema.as_deref(), &named.name).await })
     });
-    Ok(schema::resolve(entity, table.await?, cache))
+    Ok(schema::resolve(entity, table.await?))
+}
+
+/// An entity's table, for who watches it.
+#[derive(Debug)]
+pub struct Watchable {
+    /// The table.
+    pub table: Table,
+    /// The column that a record is known by; [`Table::id_text`] makes its id.
+    pub key: Column,
+    /// The column that says whose a row is.
+    pub tenant: Option<Column>,
+}
+
+/// The table of `entity` as it is now.
+///
+/// # Errors
+/// `Internal`, with everything that does not fit, a line each, for the operator.
+pub async fn watchable(db: &Db, entity: &config::Entity) -> Result<Watchable> {
+    let Fitting { table, key, tenant, .. } = look(db, entity).await?.map_err(|found| misfit(&found))?;
+    let column = |at: usize| table.columns[at].clone();
+    Ok(Watchable { key: column(key), tenant: tenant.map(column), table })
+}
+
+/// What does not fit, for the operator.
+pub(super) fn misfit(faults: &[String]) -> Error {
+    let faults: Vec<String> = faults.iter().map(|fault| format!("\n  {fault}")).collect();
+    let detail = format!("the configured entities do not fit the database:{}", faults.concat());
+    Error::new(Code::Internal, detail)
 }
 
 impl Served {
     pub(super) fn new(config: &config::Entity, schema: Schema, at: Duration) -> Self {
         let seen = ArcSwap::from_pointee(Seen { schema: Some(Arc::new(schema)), at });
-        Self { config: config.clone(), seen, looking: AtomicBool::new(false) }
+        Self { config: config.clone(), seen, looking: Mutex::default() }
     }
 
     /// After a reading by `schema`: the table as it is by now, if that is why it was in vain.
@@ -85,26 +109,39 @@ impl EntityService {
         let seen = served.seen.load_full();
         let age = self.clock.uptime().saturating_sub(seen.at);
         if let Some(schema) = &seen.schema {
-            if age > LOOK_EVERY && !served.looking.swap(true, Ordering::AcqRel) {
-                let (service, served) = (Arc::clone(self), Arc::clone(served));
-                self.tasks.spawn("look at a table", async move {
-                    service.look_again(&served).await;
-                    served.looking.store(false, Ordering::Release);
-                });
+            if age > LOOK_EVERY && served.looking.try_lock().is_ok() {
+                let (service, served, seen) = (Arc::clone(self), Arc::clone(served), Arc::clone(&seen));
+                self.tasks.spawn("look at a table", async move { service.look_again(&served, &seen).await });
             }
             return Ok(Arc::clone(schema));
         }
         if age > LOOK_EVERY_UNREADABLE {
-            self.look_again(served).await;
+            self.look_again(served, &seen).await;
         }
         served.seen.load().schema.clone().ok_or_else(|| served.unreadable())
     }
 
-    /// Looks at the table now. A database that does not answer changes nothing.
-    pub(super) async fn look_again(&self, served: &Served) {
+    async fn looked_at(&self, served: &Served) -> Result<Result<Schema, Vec<String>>> {
+        let found = look(&self.db, &served.config).await?;
+        Ok(found.map(|fitting| Schema::new(&served.config, fitting, &self.cache)))
+    }
+
+    /// The table turned out not to be as `schema` says: finds out what it is now.
+    pub(super) async fn mistrust(&self, served: &Served, schema: &Arc<Schema>) {
+        let seen = served.seen.load_full();
+        if seen.schema.as_ref().is_some_and(|known| Arc::ptr_eq(known, schema)) {
+            self.look_again(served, &seen).await;
+        }
+    }
+
+    /// Looks at the table, unless somebody has done so since `before`. A database that does not answer changes nothing.
+    async fn look_again(&self, served: &Served, before: &Arc<Seen>) {
+        let _looking = served.looking.lock().await;
+        if !Arc::ptr_eq(&served.seen.load(), before) {
+            return;
+        }
         let (at, name) = (self.clock.uptime(), &served.config.name);
-        let before = served.seen.load_full();
-        let schema = match look(&self.db, &self.cache, &served.config).await {
+        let schema = match self.looked_at(served).await {
             Err(error) => {
                 tracing::warn!(entity = %name, %error, "the table of `{name}` was not looked at: {error}");
                 before.schema.clone()

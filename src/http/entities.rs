@@ -60,7 +60,7 @@ pub(super) async fn show(
         EntityName::THUMBNAIL => uncached(thumbnail(&state, &who, &id)).await,
         _ => {
             let read = state.entities.get(&who, &entity, &id).await?;
-            let mut response = json(&read.value);
+            let mut response = json(&read.value.as_deref());
             cached::tell(&mut response, read.source, read.took);
             Ok(response)
         }
@@ -102,7 +102,7 @@ pub(super) async fn list(
             let cursor: Option<String> = params.one("cursor")?;
             let filter = params.prefixed("");
             let read = state.entities.list(&who, &entity, &filter, limit, cursor.as_deref()).await?;
-            let mut response = json(&read.value);
+            let mut response = json(&read.value.as_deref());
             cached::tell(&mut response, read.source, read.took);
             Ok(response)
         }
