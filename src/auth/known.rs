@@ -1,13 +1,13 @@
-//! What was read of keys and tenants a moment ago, so that thousands of requests a second ask the database twice.
+//! What was read of keys a moment ago, so that thousands of requests a second ask the database twice.
 //!
-//! A key counts for [`KEY_AGE_MAX`] from before it was read; one that is not there is never remembered, and a
-//! tenant, once there, stays. Everything here exists in the database, so strangers cannot fill it.
+//! A key counts for [`KEY_AGE_MAX`] from before it was read; one that is not there is never remembered.
+//! Everything here exists in the database, so strangers cannot fill it.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::base::{KeyId, TenantId, Timestamp};
+use crate::base::{KeyId, Timestamp};
 use crate::db::keys::Key;
 
 /// The promise is that a revoked key is refused within a second; the rest of it is for a request on its way.
@@ -19,7 +19,6 @@ const KEYS_MAX: usize = 10_000;
 #[derive(Debug, Default)]
 pub(super) struct Known {
     keys: Mutex<HashMap<KeyId, (Arc<Key>, Duration)>>,
-    tenants: RwLock<HashSet<TenantId>>,
     used: Mutex<HashMap<KeyId, Timestamp>>,
 }
 
@@ -57,13 +56,5 @@ impl Known {
         }
         used.insert(id, now);
         true
-    }
-
-    pub(super) fn is_tenant(&self, id: &TenantId) -> bool {
-        self.tenants.read().unwrap_or_else(PoisonError::into_inner).contains(id)
-    }
-
-    pub(super) fn note_tenant(&self, id: TenantId) {
-        self.tenants.write().unwrap_or_else(PoisonError::into_inner).insert(id);
     }
 }

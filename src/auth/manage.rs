@@ -1,11 +1,15 @@
 //! Making and listing tenants and keys, taking keys back, reading the audit log.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::secret::{self, Hash};
 use super::{AuthService, KeyRecord, Noted, Tenant};
 use crate::base::principal::{Scope, Scopes};
-use crate::base::{Code, Error, KeyId, Page, Principal, Result, Secret, TenantId, Timestamp, page};
+use crate::base::{
+    Code, EntityName, Error, KeyId, Page, Principal, Result, Secret, TenantId, Timestamp, page,
+};
+use crate::cache::{CacheKey, Invalidation, Seen};
 use crate::db::audit::{self, Action, Entry};
 use crate::db::{Urgency, keys, tenants};
 
@@ -65,6 +69,9 @@ impl AuthService {
                 })
             })
             .await?;
+        let entity = EntityName::of(EntityName::TENANT);
+        let made = Invalidation::Record { tenant: None, entity, id: id.to_string() };
+        self.cache.invalidate(&[made]).await;
         tracing::info!("made the tenant {id}");
         Ok(tenant)
     }
@@ -73,25 +80,40 @@ impl AuthService {
     ///
     /// # Errors
     /// `Forbidden` unless `who` is an operator; `TenantNotFound`.
-    pub async fn tenant(&self, who: &Principal, id: &TenantId) -> Result<Tenant> {
+    pub async fn tenant(&self, who: &Principal, id: &TenantId) -> Result<Seen<Arc<Tenant>>> {
         who.require_operator()?;
-        let wanted = id.clone();
-        let row = self.db.read(move |c| Box::pin(async move { tenants::get(c, &wanted).await })).await?;
-        row.ok_or_else(|| Error::new(Code::TenantNotFound, format!("there is no tenant `{id}`")))
+        let missing = || Error::new(Code::TenantNotFound, format!("there is no tenant `{id}`"));
+        self.tenant_row(who, id).await?.or_else(missing)
     }
 
     /// All tenants, by id.
     ///
     /// # Errors
     /// `Forbidden` unless `who` is an operator; `InvalidRequest` for a cursor of another list.
-    pub async fn tenants(&self, who: &Principal, limit: u32, cursor: Option<&str>) -> Result<Page<Tenant>> {
+    pub async fn tenants(
+        &self,
+        who: &Principal,
+        limit: u32,
+        cursor: Option<&str>,
+    ) -> Result<Seen<Page<Tenant>>> {
         const LIST: &str = "tenants";
         who.require_operator()?;
         let after = cursor.map(|cursor| page::decode_cursor(cursor, LIST)).transpose()?;
-        let items = self
-            .db
-            .read(move |c| Box::pin(async move { tenants::list(c, after.as_deref(), limit + 1).await }));
-        Ok(paged(items.await?, limit, LIST, |tenant| tenant.id.to_string()))
+        let (at_most, begins) = (limit.to_string(), after.clone().unwrap_or_default());
+        let fields = [("limit", at_most.as_str()), ("after", begins.as_str())];
+        let key = CacheKey::list(None, &self.tenants, fields);
+        let db = self.db.clone();
+        let load = async move || {
+            let read = db.read(move |c| {
+                Box::pin(async move { tenants::list(c, after.as_deref(), limit + 1).await.map(Some) })
+            });
+            read.await
+        };
+        let read = self.cache.read(&self.tenants, &key, who, load).await?;
+        let seen = read.or_else(|| Error::internal("the list cannot be read", "a loader without a page"))?;
+        Ok(seen.map(|items: Arc<Vec<Tenant>>| {
+            paged(items.to_vec(), limit, LIST, |tenant| tenant.id.to_string())
+        }))
     }
 
     /// Makes a key in the tenant of `who`, or an operator's. From the commit on it is good.

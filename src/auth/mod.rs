@@ -21,8 +21,8 @@ use self::open::OpenDoor;
 use self::secret::Hash;
 use self::signing::Signers;
 use crate::base::principal::Actor;
-use crate::base::{Clock, Code, Error, KeyId, Principal, Result, TenantId, Timestamp};
-use crate::cache::Cache;
+use crate::base::{Clock, Code, EntityName, Error, KeyId, Principal, Result, TenantId, Timestamp};
+use crate::cache::{Cache, CacheKey, Entity, Read};
 use crate::config::{AuthMode, Config};
 use crate::db::keys::Key;
 use crate::db::{Db, Urgency, keys, tenants};
@@ -35,6 +35,8 @@ pub use crate::db::audit::Noted;
 pub use crate::db::keys::Key as KeyRecord;
 pub use crate::db::tenants::Tenant;
 
+/// Of [`Tenant`], as the cache keeps it: raised when it changes.
+const TENANT_SHAPE: u32 = 1;
 /// How exactly a key's last use is known.
 const USE_EVERY: Duration = Duration::from_mins(1);
 
@@ -49,8 +51,9 @@ pub struct AuthService {
     /// For how long the audit log remembers.
     retention: Duration,
     tasks: Tasks,
-    #[expect(dead_code, reason = "tenants are not read through it yet")]
     cache: Cache,
+    /// How tenants are kept.
+    tenants: Entity,
     signers: Signers,
 }
 
@@ -59,7 +62,8 @@ impl AuthService {
     pub fn new(db: Db, clock: Arc<dyn Clock>, tasks: Tasks, cache: Cache, config: &Config) -> Self {
         let open = (config.auth.mode == AuthMode::Open).then(|| OpenDoor::of(config));
         let (known, retention, signers) = (Known::default(), config.audit.retention, Signers::default());
-        Self { db, clock, open, known, retention, tasks, cache, signers }
+        let tenants = cache.entity(EntityName::of(EntityName::TENANT), TENANT_SHAPE);
+        Self { db, clock, open, known, retention, tasks, cache, tenants, signers }
     }
 
     /// In open mode: refuses what a foreign web page makes a browser send, before anything else is looked at.
@@ -113,18 +117,21 @@ impl AuthService {
         let Some(named) = named else { return Ok(TenantId::default_tenant()) };
         let wrong = |why| Error::new(Code::InvalidRequest, format!("X-Cifra-Tenant: `{named}` is {why}"));
         let tenant: TenantId = named.parse().map_err(wrong)?;
-        if self.known.is_tenant(&tenant) {
-            return Ok(tenant);
-        }
-        let id = tenant.clone();
-        let row = self.db.read(move |c| Box::pin(async move { tenants::get(c, &id).await })).await?;
-        if row.is_none() {
+        if self.tenant_row(&Principal::service(tenant.clone()), &tenant).await?.value.is_none() {
             let detail =
                 format!("there is no tenant `{tenant}`; an operator makes it with POST /api/tenants");
             return Err(Error::new(Code::TenantNotFound, detail));
         }
-        self.known.note_tenant(tenant.clone());
         Ok(tenant)
+    }
+
+    /// The row of a tenant, through the cache.
+    async fn tenant_row(&self, who: &Principal, id: &TenantId) -> Result<Read<Tenant>> {
+        let (db, wanted) = (self.db.clone(), id.clone());
+        let key = CacheKey::record(None, &self.tenants, id.as_str());
+        let load =
+            async move || db.read(move |c| Box::pin(async move { tenants::get(c, &wanted).await })).await;
+        self.cache.read(&self.tenants, &key, who, load).await
     }
 
     /// The command line acts as an operator in `tenant`, which must be there, or in `default`.

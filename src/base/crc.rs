@@ -7,9 +7,11 @@
 use std::fmt;
 
 use crc_fast::{CrcAlgorithm, checksum_combine};
+use serde::{Deserialize, Serialize};
 
 /// A CRC-64/NVME value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Crc64(u64);
 
 impl Crc64 {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Deserializer, Serialize, de};
 use uuid::Uuid;
 
 use super::id::{FileId, TenantId};
@@ -9,7 +10,8 @@ use super::thumbnail::{SizeName, SpecVersion};
 
 /// The key of a blob: `{tenant}/{two hex digits}/{id}`, of a file's thumbnail with more behind it. The digits spread
 /// files over 256 folders.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, sqlx::Type)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, sqlx::Type)]
+#[serde(transparent)]
 #[sqlx(transparent)]
 pub struct BlobKey(String);
 
@@ -68,6 +70,12 @@ impl BlobKey {
 impl fmt::Display for BlobKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for BlobKey {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(from)?).ok_or_else(|| de::Error::custom("not a blob's key"))
     }
 }
 

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// Counts changes of how thumbnails are made: with the next number all of them are made again, when they are asked for.
@@ -56,7 +57,8 @@ pub enum OutputFormat {
 }
 
 /// An opaque color, sRGB; its text is `#rrggbb`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Color(pub [u8; 3]);
 
 impl Color {
@@ -102,7 +104,8 @@ impl From<(u32, u32)> for ThumbnailSpec {
 }
 
 /// See [`ThumbnailSpec::version`].
-#[derive(Debug, Clone, PartialEq, Eq, Hash, sqlx::Type)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type)]
+#[serde(transparent)]
 #[sqlx(transparent)]
 pub struct SpecVersion(String);
 
@@ -125,7 +128,8 @@ impl fmt::Display for SpecVersion {
 }
 
 /// What a size is called, in YAML, paths and JSON: lower-case letters, digits, `-` and `_`, 1 to 32, a letter first.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type)]
+#[serde(transparent)]
 #[sqlx(transparent)]
 pub struct SizeName(String);
 

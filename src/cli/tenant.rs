@@ -52,7 +52,10 @@ impl TenantCommand {
             Action::List { local } => {
                 let listed = local.with(async |on| {
                     let who = on.auth.command_line(None).await?;
-                    all(async |limit, cursor| on.auth.tenants(&who, limit, cursor).await).await
+                    all(async |limit, cursor| {
+                        on.auth.tenants(&who, limit, cursor).await.map(|seen| seen.value)
+                    })
+                    .await
                 });
                 listed.await?.into_iter().try_for_each(|tenant| print(&tenant.into(), local.format()))
             }

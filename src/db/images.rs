@@ -1,6 +1,8 @@
 //! Table `cifra_images`: what was learned of a file that is a picture. Written and removed with its thumbnails
 //! ([`super::thumbnails`]), so that a file's record changes once.
 
+use serde::{Deserialize, Serialize};
+
 use super::conn::{Conn, on};
 use super::error::{damaged, number};
 use crate::base::thumbnail::Color;
@@ -8,7 +10,7 @@ use crate::base::{FileId, Result, TenantId};
 use crate::imaging::{Orientation, Picture};
 
 /// What is known of a picture.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
     /// Which file it is.
     pub file: FileId,

@@ -1,10 +1,12 @@
 //! Table `cifra_tenants`: who things belong to. A tenant is never removed.
 
+use serde::{Deserialize, Serialize};
+
 use super::conn::{Conn, on};
 use crate::base::{Result, TenantId, Timestamp};
 
 /// A tenant, as its row tells.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Tenant {
     /// The slug that it is known by.
     pub id: TenantId,

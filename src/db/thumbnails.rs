@@ -1,6 +1,8 @@
 //! Table `cifra_thumbnails`: the thumbnails of files, and why there is none. Their bytes are blobs, which are announced
 //! in `blob_deletions` before they come, as everything is that no row names yet, and noted there when they go.
 
+use serde::{Deserialize, Serialize};
+
 use super::conn::{Conn, on};
 use super::error::{damaged, number, to_row};
 use super::images::{self, Image};
@@ -10,7 +12,7 @@ use crate::base::{BlobKey, Code, Error, FileId, Result, TenantId, Timestamp};
 use crate::imaging::Reason;
 
 /// What became of one size of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Thumbnail {
     /// Of which file.
     pub file: FileId,
@@ -33,7 +35,8 @@ impl Thumbnail {
 }
 
 /// What became of a thumbnail.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It is there.
     Ready(Stored),
@@ -42,7 +45,7 @@ pub enum Outcome {
 }
 
 /// A thumbnail's bytes, and what they are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stored {
     /// The store that has them.
     pub store: String,

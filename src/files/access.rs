@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use super::{FileService, not_found};
+use super::FileService;
 use crate::base::principal::{Actor, Scope};
 use crate::base::{ByteRange, Clock, Error, FileId, Principal, Result, TenantId, Timestamp};
 use crate::cache::write_behind::WriteBehind;
@@ -154,7 +154,7 @@ impl FileService {
     pub async fn reads(&self, who: &Principal, id: FileId) -> Result<Reads> {
         who.require(Scope::Read)?;
         let tenant = who.tenant().clone();
-        self.find(who, id).await?.ok_or_else(|| not_found(id))?;
+        self.record(who, id).await?;
         self.db.read(move |c| Box::pin(async move { file_access::get(c, &tenant, id).await })).await
     }
 

@@ -65,6 +65,7 @@ impl FileService {
                 })
             });
             if write.await? {
+                self.note_change(who.tenant(), [id]).await;
                 tracing::info!(file.id = %id, version = changed.version, "changed file {id}");
                 return Ok(changed);
             }

@@ -2,12 +2,17 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use super::{File, FileFilter, FileService, Order, TypeFilter};
+use serde::{Deserialize, Serialize};
+
+use super::record::with_pictures;
+use super::{File, FileFilter, FileRecord, FileService, Order, TypeFilter};
 use crate::base::metadata::{FILENAME_BYTES_MAX, KEYS_MAX};
 use crate::base::page::{self, Limit};
 use crate::base::principal::Scope;
-use crate::base::{Code, Error, Page, Principal, Result, filename_key};
+use crate::base::{Code, Error, Principal, Result, Timestamp, filename_key};
+use crate::cache::{CacheKey, Seen};
 use crate::db::files::{self, After, Direction, SortKey};
 
 impl FileService {
@@ -24,26 +29,85 @@ impl FileService {
         order: Order,
         limit: Limit,
         cursor: Option<&str>,
-    ) -> Result<Page<File>> {
+    ) -> Result<Seen<Listed>> {
         who.require(Scope::Read)?;
         check(&filter)?;
         let scope = format!("files {} {filter:?} {order:?}", who.tenant());
-        let after = match cursor {
-            None => None,
-            Some(cursor) => Some(read_position(&page::decode_cursor(cursor, &scope)?, order)?),
+        let (after, begins) = match cursor {
+            None => (None, None),
+            Some(cursor) => {
+                let begins = page::decode_cursor(cursor, &scope)?;
+                (Some(read_position(&begins, order)?), Some(begins))
+            }
         };
-        let (tenant, limit) = (who.tenant().clone(), limit.get());
-        // One more than is answered, to know whether there is one.
-        let rows = self.db.read(move |c| {
-            Box::pin(async move { files::list(c, &tenant, &filter, order, after, limit + 1).await })
-        });
-        let mut items = rows.await?;
-        let more = items.len() > limit as usize;
-        items.truncate(limit as usize);
-        let last = items.last().filter(|_| more);
-        let next_cursor = last.map(|last| page::encode_cursor(&position(last, order), &scope));
-        Ok(Page { items, next_cursor })
+        let (db, tenant, limit) = (self.db.clone(), who.tenant().clone(), limit.get());
+        let fields = fields(&filter, order, limit, begins);
+        let fields = fields.iter().map(|(field, value)| (field.as_str(), value.as_str()));
+        let key = CacheKey::list(Some(&tenant), &self.entities.file, fields);
+        let load = async move || {
+            let read = db.read(move |c| {
+                Box::pin(async move {
+                    // One more than is answered, to know whether there is one.
+                    let mut rows = files::list(c, &tenant, &filter, order, after, limit + 1).await?;
+                    let more = rows.len() > limit as usize;
+                    rows.truncate(limit as usize);
+                    Ok(Some(Part { items: with_pictures(c, &tenant, rows).await?, more }))
+                })
+            });
+            read.await
+        };
+        let read = self.cache.read(&self.entities.file, &key, who, load).await?;
+        let seen = read.or_else(|| Error::internal("the list cannot be read", "a loader without a page"))?;
+        Ok(seen.map(|part| {
+            let last = part.items.last().filter(|_| part.more);
+            let next_cursor = last.map(|last| page::encode_cursor(&position(&last.file, order), &scope));
+            Listed { part, next_cursor }
+        }))
     }
+}
+
+/// A page of a list.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    part: Arc<Part>,
+    /// Where the next page begins; `None` after the last one.
+    pub next_cursor: Option<String>,
+}
+
+impl Listed {
+    /// The files, in the order of the list.
+    pub fn items(&self) -> &[FileRecord] {
+        &self.part.items
+    }
+}
+
+/// What is kept of a page.
+#[derive(Debug, Serialize, Deserialize)]
+struct Part {
+    items: Vec<FileRecord>,
+    /// Whether there are any after them.
+    more: bool,
+}
+
+/// What makes a page another one, whole and in one way of writing it.
+fn fields(filter: &FileFilter, order: Order, limit: u32, begins: Option<String>) -> Vec<(String, String)> {
+    let FileFilter { content_type, name_begins, created_after, created_before, metadata } = filter;
+    let time = |time: &Option<Timestamp>| time.map(|time| time.as_micros().to_string());
+    let content_type = content_type.as_ref().map(|content_type| match content_type {
+        TypeFilter::Kind(kind) => format!("{kind}/*"),
+        TypeFilter::Type(media_type) => media_type.clone(),
+    });
+    let fields = [
+        ("content_type", content_type),
+        ("q", name_begins.as_deref().map(filename_key)),
+        ("created_after", time(created_after)),
+        ("created_before", time(created_before)),
+        ("sort", Some(format!("{order:?}"))),
+        ("limit", Some(limit.to_string())),
+        ("after", begins),
+    ];
+    let fields = fields.into_iter().filter_map(|(field, value)| Some((field.to_owned(), value?)));
+    fields.chain(metadata.iter().map(|(key, value)| (format!("metadata.{key}"), value.clone()))).collect()
 }
 
 /// Texts that a database would choke on, and filters that nobody needs.

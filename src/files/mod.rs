@@ -8,6 +8,7 @@ mod change;
 mod list;
 mod quota;
 mod read;
+mod record;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 
+use self::record::Entities;
 use crate::base::digest::{Algorithm, Checksum, Sha256State};
 use crate::base::principal::Scope;
 use crate::base::{
@@ -28,7 +30,9 @@ use crate::telemetry::{Tasks, failpoint, metrics};
 
 pub use self::access::FileAccess;
 pub use self::change::{Expected, FileChange};
+pub use self::list::Listed;
 pub use self::quota::{Incoming, Quota};
+pub use self::record::FileRecord;
 pub use crate::db::file_access::Reads;
 pub use crate::db::files::{File, FileFilter, Order, TypeFilter};
 pub use crate::db::usage::Usage;
@@ -49,6 +53,7 @@ pub struct FileService {
     clock: Arc<dyn Clock>,
     tasks: Tasks,
     cache: Cache,
+    entities: Entities,
     deleted: OnceLock<Listener>,
     access: FileAccess,
 }
@@ -72,13 +77,9 @@ impl FileService {
         tasks: Tasks,
         cache: Cache,
     ) -> Self {
-        let access = FileAccess::new(db.clone(), Arc::clone(&clock));
-        Self { db, stores, quota, purge_delay: None, clock, tasks, cache, deleted: OnceLock::new(), access }
-    }
-
-    /// Through which their records are read.
-    pub fn cache(&self) -> &Cache {
-        &self.cache
+        let (access, entities) = (FileAccess::new(db.clone(), Arc::clone(&clock)), Entities::of(&cache));
+        let deleted = OnceLock::new();
+        Self { db, stores, quota, purge_delay: None, clock, tasks, cache, entities, deleted, access }
     }
 
     /// Keeps the bytes of deleted files for `delay`. `None`: as long as suits the store. A local one lets whoever has
@@ -106,13 +107,12 @@ impl FileService {
         self.quota.usage(who.tenant()).await
     }
 
-    /// The file's record.
+    /// The file, as its [`FileService::record`] has it.
     ///
     /// # Errors
     /// `FileNotFound`.
     pub async fn get(&self, who: &Principal, id: FileId) -> Result<File> {
-        who.require(Scope::Read)?;
-        self.find(who, id).await?.ok_or_else(|| not_found(id))
+        Ok(self.record(who, id).await?.value.file.clone())
     }
 
     /// The file that an upload became; `None` once it is deleted.
@@ -202,6 +202,7 @@ impl FileService {
         });
         let (blobs, purge_after) = deleted.await?.ok_or_else(|| not_found(id))?;
         failpoint::hit("delete.after_commit");
+        self.note_change(who.tenant(), [id]).await;
         if let Some(listener) = self.deleted.get() {
             listener(id);
         }
@@ -295,6 +296,7 @@ impl FileService {
             .await
     }
 
+    /// The file as it is in the database.
     async fn find(&self, who: &Principal, id: FileId) -> Result<Option<File>> {
         let tenant = who.tenant().clone();
         self.db.read(move |c| Box::pin(async move { files::get(c, &tenant, id).await })).await

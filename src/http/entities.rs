@@ -56,8 +56,8 @@ pub(super) async fn show(
     match entity.as_str() {
         EntityName::FILE => files::show(State(state), Path(segment(&id)?), Who(who), method, headers).await,
         EntityName::UPLOAD => uncached(uploads::show(State(state), Path(segment(&id)?), Who(who))).await,
-        EntityName::TENANT => uncached(tenant(&state, &who, &id)).await,
-        EntityName::THUMBNAIL => uncached(thumbnail(&state, &who, &id)).await,
+        EntityName::TENANT => tenant(&state, &who, &id).await,
+        EntityName::THUMBNAIL => thumbnail(&state, &who, &id).await,
         _ => {
             let read = state.entities.get(&who, &entity, &id).await?;
             let mut response = json(&read.value.as_deref());
@@ -95,8 +95,8 @@ pub(super) async fn list(
     match entity.as_str() {
         EntityName::FILE => files::list(State(state), Who(who), Query(params)).await,
         EntityName::UPLOAD => uncached(uploads::list(State(state), Who(who), Query(params))).await,
-        EntityName::TENANT => uncached(tenants::list(State(state), Who(who), Query(params))).await,
-        EntityName::THUMBNAIL => uncached(thumbnails(&state, &who, params)).await,
+        EntityName::TENANT => tenants::list(State(state), Who(who), Query(params)).await,
+        EntityName::THUMBNAIL => thumbnails(&state, &who, params).await,
         _ => {
             let limit: Limit = params.one("limit")?.unwrap_or_default();
             let cursor: Option<String> = params.one("cursor")?;
@@ -118,8 +118,10 @@ async fn uncached(answer: impl Future<Output = Answer>) -> Answer {
 }
 
 async fn tenant(state: &Services, who: &Principal, id: &str) -> Answer {
-    let tenant = state.auth.tenant(who, &segment(id)?).await?;
-    Ok(json(&TenantView::from(tenant)))
+    let seen = state.auth.tenant(who, &segment(id)?).await?;
+    let mut response = json(&TenantView::from(seen.value.as_ref().clone()));
+    cached::tell(&mut response, seen.source, seen.took);
+    Ok(response)
 }
 
 /// A thumbnail as a record of its own.
@@ -166,12 +168,14 @@ async fn records(
     file_id: FileId,
     answer: impl FnOnce(Vec<ThumbnailRecord<'_>>) -> Result<Response>,
 ) -> Answer {
-    let file = state.files.get(who, file_id).await?;
-    let pictured = state.thumbnails.describe_one(&file).await?;
+    let seen = state.files.record(who, file_id).await?;
+    let pictured = state.thumbnails.describe(&seen.value);
     let records = pictured.thumbnails.iter().map(|shown| {
         let name = shown.size.name.as_str();
         let thumbnail = ThumbnailView::of_file(state, file_id, shown);
         ThumbnailRecord { id: format!("{file_id}{OF_FILE}{name}"), file_id, name, thumbnail }
     });
-    Ok(answer(records.collect())?)
+    let mut response = answer(records.collect())?;
+    cached::tell(&mut response, seen.source, seen.took);
+    Ok(response)
 }

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::cached;
 use super::conditions::{self, Validators, Verdict};
 use super::extract::{Json, Path, Query, Who};
 use super::file_view::FileView;
@@ -33,6 +34,7 @@ use crate::files::{FileChange, FileFilter, Order};
     get, path = "/api/files", operation_id = "list_files", tag = "files",
     params(FileQuery, PageQuery),
     responses((status = 200, description = "A page of them.", body = FilePage)),
+    extensions(("x-cached" = json!(true))),
 )]
 pub(super) async fn list(
     State(state): State<Arc<Services>>,
@@ -50,11 +52,14 @@ pub(super) async fn list(
     let limit: Limit = params.one("limit")?.unwrap_or_default();
     let cursor: Option<String> = params.one("cursor")?;
     params.finish()?;
-    let page = state.files.list(&who, filter, order, limit, cursor.as_deref()).await?;
-    let pictured = state.thumbnails.describe(who.tenant(), &page.items).await?;
-    let items = page.items.iter().zip(&pictured).map(|(file, pictured)| FileView::of(&state, file, pictured));
-    let items = items.collect();
-    Ok(json(&FilePage { items, next_cursor: page.next_cursor }))
+    let seen = state.files.list(&who, filter, order, limit, cursor.as_deref()).await?;
+    let page = seen.value;
+    let pictured: Vec<_> = page.items().iter().map(|record| state.thumbnails.describe(record)).collect();
+    let views = page.items().iter().zip(&pictured);
+    let items = views.map(|(record, pictured)| FileView::of(&state, &record.file, pictured)).collect();
+    let mut response = json(&FilePage { items, next_cursor: page.next_cursor.clone() });
+    cached::tell(&mut response, seen.source, seen.took);
+    Ok(response)
 }
 
 /// Look at a file
@@ -67,7 +72,7 @@ pub(super) async fn list(
         )),
         NotModified,
     ),
-    extensions(("x-problems" = json!([FileNotFound, PreconditionFailed]))),
+    extensions(("x-problems" = json!([FileNotFound, PreconditionFailed])), ("x-cached" = json!(true))),
 )]
 pub(super) async fn show(
     State(state): State<Arc<Services>>,
@@ -76,13 +81,15 @@ pub(super) async fn show(
     method: Method,
     headers: HeaderMap,
 ) -> Answer {
-    let file = state.files.get(&who, id).await?;
+    let seen = state.files.record(&who, id).await?;
+    let (record, file) = (&seen.value, &seen.value.file);
     let etag = file.etag();
     let validators = Validators { etag: &etag, modified: file.updated_at };
     let mut response = match conditions::evaluate(&method, &headers, &validators)? {
         Verdict::NotModified => StatusCode::NOT_MODIFIED.into_response(),
-        Verdict::Proceed => json(&FileView::of(&state, &file, &state.thumbnails.describe_one(&file).await?)),
+        Verdict::Proceed => json(&FileView::of(&state, file, &state.thumbnails.describe(record))),
     };
+    cached::tell(&mut response, seen.source, seen.took);
     response.headers_mut().insert(header::ETAG, validators.etag_value());
     Ok(response)
 }
@@ -142,7 +149,10 @@ pub(super) async fn change(
         (status = 206, description = "The bytes of the range, or of the ranges.", body = [u8], content_type = "*/*"),
         NotModified,
     ),
-    extensions(("x-problems" = json!([FileNotFound, PreconditionFailed, RangeNotSatisfiable]))),
+    extensions(
+        ("x-problems" = json!([FileNotFound, PreconditionFailed, RangeNotSatisfiable])),
+        ("x-cached" = json!(true)),
+    ),
 )]
 pub(super) async fn content(
     State(state): State<Arc<Services>>,
@@ -156,7 +166,8 @@ pub(super) async fn content(
     // Whether it holds was asked at the door.
     let link: Option<String> = params.one("link")?;
     params.finish()?;
-    let file = state.files.get(&who, id).await?;
+    let seen = state.files.record(&who, id).await?;
+    let file = seen.value.file.clone();
     let disposition = if download { serve::Disposition::Attachment } else { serve::Disposition::ByType };
     let plan = serve::plan(&file, disposition, &method, &headers)?;
     let body = match &plan.body {
@@ -167,6 +178,7 @@ pub(super) async fn content(
         }
     };
     let mut response = plan.respond(body);
+    cached::tell(&mut response, seen.source, seen.took);
     if link.is_some() {
         serve::share(&mut response);
     }

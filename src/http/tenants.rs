@@ -8,6 +8,7 @@ use axum::response::IntoResponse;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::cached;
 use super::extract::{Json, Query, Who};
 use super::openapi::requests::{NewTenant, PageQuery};
 use super::problem::Answer;
@@ -46,6 +47,7 @@ pub(super) async fn create(
     get, path = "/api/tenants", operation_id = "list_tenants", tag = "access",
     params(PageQuery),
     responses((status = 200, description = "A page of them.", body = TenantPage)),
+    extensions(("x-cached" = json!(true))),
 )]
 pub(super) async fn list(
     State(state): State<Arc<Services>>,
@@ -55,9 +57,11 @@ pub(super) async fn list(
     let limit: Limit = params.one("limit")?.unwrap_or_default();
     let cursor: Option<String> = params.one("cursor")?;
     params.finish()?;
-    let page = state.auth.tenants(&who, limit.get(), cursor.as_deref()).await?;
-    let items = page.items.into_iter().map(TenantView::from).collect();
-    Ok(json(&TenantPage { items, next_cursor: page.next_cursor }))
+    let seen = state.auth.tenants(&who, limit.get(), cursor.as_deref()).await?;
+    let items = seen.value.items.into_iter().map(TenantView::from).collect();
+    let mut response = json(&TenantPage { items, next_cursor: seen.value.next_cursor });
+    cached::tell(&mut response, seen.source, seen.took);
+    Ok(response)
 }
 
 /// A tenant.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -12,7 +14,8 @@ pub struct Fault {
 }
 
 /// The reasons. Those of [`Reason::is_skip`] say that this was never going to be done; the others that it failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// The bytes are no picture of a format that we know.
     NotAnImage,

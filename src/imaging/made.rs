@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::base::thumbnail::{Color, SizeName};
 
@@ -28,7 +29,8 @@ pub struct Picture {
 }
 
 /// How to turn what is stored into what is seen (EXIF 2.32, tag 0x0112): 1 to 8, 1 is upright.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Orientation(u8);
 
 impl Orientation {

@@ -56,7 +56,7 @@ impl ThumbnailService {
     pub async fn get(self: &Arc<Self>, who: &Principal, file: FileId, name: &str) -> Result<Arc<Ready>> {
         who.require(Scope::Read)?;
         let size = self.place_of(name)?;
-        if let Some(ready) = self.in_memory(who.tenant(), file, size).await? {
+        if let Some(ready) = self.in_memory(who, file, size).await? {
             metrics::thumbnail_answered("memory");
             return Ok(ready);
         }
@@ -81,32 +81,22 @@ impl ThumbnailService {
         self.hot.forget(file);
     }
 
-    /// What is in memory, if its row still stands. Whoever comes first after a second looks, for all sizes of the file; the
-    /// others wait for that.
-    async fn in_memory(&self, tenant: &TenantId, file: FileId, size: usize) -> Result<Option<Arc<Ready>>> {
-        let Some(entry) = self.hot.get((file, size)).filter(|entry| entry.tenant == *tenant) else {
+    /// What is in memory, if its row still stands.
+    async fn in_memory(&self, who: &Principal, file: FileId, size: usize) -> Result<Option<Arc<Ready>>> {
+        let Some(entry) = self.hot.get((file, size)).filter(|entry| entry.tenant == *who.tenant()) else {
             return Ok(None);
         };
-        if entry.is_believed(self.clock.now()) {
+        let record = self.files.record(who, file).await?.value;
+        let is_it = |row: &Thumbnail| {
+            row.size == self.sizes[size].name
+                && row.version == self.versions[size]
+                && matches!(&row.outcome, Outcome::Ready(stored) if stored.key == entry.key)
+        };
+        if record.thumbnails.iter().any(is_it) {
             return Ok(Some(Arc::clone(&entry.ready)));
         }
-        let _look = self.hot.look_at(file).await;
-        let now = self.clock.now();
-        if !entry.is_believed(now) {
-            let tenant = tenant.clone();
-            let rows = self
-                .db
-                .read(move |c| Box::pin(async move { thumbnails::of_files(c, &tenant, &[file]).await }));
-            let rows = rows.await?;
-            self.hot.looked(file, now, |size, key| {
-                let is_it = |row: &Thumbnail| {
-                    row.version == self.versions[size]
-                        && matches!(&row.outcome, Outcome::Ready(stored) if stored.key == *key)
-                };
-                rows.iter().any(is_it)
-            });
-        }
-        Ok(self.hot.get((file, size)).map(|entry| Arc::clone(&entry.ready)))
+        self.hot.drop_one((file, size));
+        Ok(None)
     }
 
     /// Sees to a flight, until it has an answer or nobody wants one any more.
@@ -136,8 +126,11 @@ impl ThumbnailService {
         let mut asked: Option<Option<Thumbnail>> = None;
         let (mut pause, mut vanished) = (LOOK_AGAIN_MIN, 0);
         loop {
-            let since = self.hot.moment(self.clock.now());
-            let Look { file: record, row } = self.look(tenant, file, size).await?;
+            // Whoever waits for something new does not look where it shows a moment later.
+            let Look { file: record, row } = match asked {
+                None if vanished == 0 => self.glance(tenant, file, size).await?,
+                _ => self.look(tenant, file, size).await?,
+            };
             let current = row.as_ref().is_some_and(|row| row.serves(&self.versions[size]));
             // A node with another configuration may have been faster: what it made is better than nothing.
             let new = asked.as_ref().is_some_and(|asked| *asked != row);
@@ -156,7 +149,7 @@ impl ThumbnailService {
                         };
                         let ready = Arc::new(ready);
                         if current {
-                            self.hot.put((file, size), tenant, &stored.key, &ready, since);
+                            self.hot.put((file, size), tenant, &stored.key, &ready);
                         }
                         return Ok(Loaded::Ready(ready));
                     }
@@ -187,6 +180,14 @@ impl ThumbnailService {
         }
     }
 
+    /// What is known of it, from the nearest tier.
+    async fn glance(&self, tenant: &TenantId, file: FileId, size: usize) -> Result<Look> {
+        let record = self.files.record(&Principal::service(tenant.clone()), file).await?.value;
+        let row = record.thumbnails.iter().find(|row| row.size == self.sizes[size].name).cloned();
+        Ok(Look { file: record.file.clone(), row })
+    }
+
+    /// What the database says of it now.
     async fn look(&self, tenant: &TenantId, file: FileId, size: usize) -> Result<Look> {
         let (tenant, name) = (tenant.clone(), self.sizes[size].name.clone());
         let looked = self.db.read(move |c| {
@@ -207,21 +208,22 @@ impl ThumbnailService {
     /// The blob `key` is gone: the thumbnail is to be made again, unless that has happened meanwhile.
     async fn lose(&self, tenant: &TenantId, file: FileId, size: usize, key: &BlobKey) -> Result<()> {
         tracing::warn!(file.id = %file, %key, "a thumbnail of file {file} is not in its store any more, it is made again");
-        let (tenant, name, key) = (tenant.clone(), self.sizes[size].name.clone(), key.clone());
-        self.db
-            .write(Urgency::Normal, move |c| {
-                let (tenant, name, key) = (tenant.clone(), name.clone(), key.clone());
-                Box::pin(async move {
-                    let row = thumbnails::get(c, &tenant, file, &name).await?;
-                    let same =
-                        |row: &Thumbnail| matches!(&row.outcome, Outcome::Ready(stored) if stored.key == key);
-                    if row.as_ref().is_some_and(same) {
-                        thumbnails::lose(c, &tenant, file, &name).await?;
-                    }
-                    Ok(())
-                })
+        let (owner, name, key) = (tenant.clone(), self.sizes[size].name.clone(), key.clone());
+        let lost = self.db.write(Urgency::Normal, move |c| {
+            let (tenant, name, key) = (owner.clone(), name.clone(), key.clone());
+            Box::pin(async move {
+                let row = thumbnails::get(c, &tenant, file, &name).await?;
+                let same =
+                    |row: &Thumbnail| matches!(&row.outcome, Outcome::Ready(stored) if stored.key == key);
+                if row.as_ref().is_some_and(same) {
+                    thumbnails::lose(c, &tenant, file, &name).await?;
+                }
+                Ok(())
             })
-            .await
+        });
+        lost.await?;
+        self.files.note_change(tenant, [file]).await;
+        Ok(())
     }
 
     /// Somebody waits for the file's thumbnails.

@@ -315,12 +315,14 @@ impl ThumbnailService {
     async fn write(&self, making: Making, urgency: Urgency) -> Result<Put> {
         let now = self.clock.now();
         let purge_after = now.plus(self.files.purge_delay_of(self.stores.default_name()));
-        self.db
-            .write_to_the_end(urgency, Commit::Normal, move |c| {
-                let making = making.clone();
-                Box::pin(async move { thumbnails::put(c, &making, purge_after, now).await })
-            })
-            .await
+        let (tenant, file) = (making.tenant.clone(), making.file);
+        let put = self.db.write_to_the_end(urgency, Commit::Normal, move |c| {
+            let making = making.clone();
+            Box::pin(async move { thumbnails::put(c, &making, purge_after, now).await })
+        });
+        let put = put.await?;
+        self.files.note_change(&tenant, [file]).await;
+        Ok(put)
     }
 }
 

@@ -26,7 +26,6 @@ use self::pool::{Pool, PoolOptions};
 use crate::base::thumbnail::{NamedSize, SpecVersion};
 use crate::base::{Clock, Code, Error, Result, Timestamp};
 use crate::blob::Stores;
-use crate::cache::Cache;
 use crate::config::Thumbnails;
 use crate::db::Db;
 use crate::files::{File, FileService};
@@ -59,8 +58,6 @@ pub struct ThumbnailService {
     pool: Pool,
     flights: Flights,
     hot: Hot,
-    #[expect(dead_code, reason = "records of thumbnails are read from the database yet")]
-    cache: Cache,
 }
 
 /// A thumbnail, ready to be sent.
@@ -102,7 +99,6 @@ impl ThumbnailService {
         let pool = Pool::new(PoolOptions { memory, threads, queue_len_max })?;
         Ok(Self {
             db,
-            cache: files.cache().clone(),
             files,
             stores,
             jobs,

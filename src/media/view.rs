@@ -1,13 +1,12 @@
 //! What a file's record says of its picture and its thumbnails. Called by `http`, for one file or for a page of them.
 
-use std::collections::HashMap;
-
 use super::ThumbnailService;
+use crate::base::Result;
 use crate::base::thumbnail::{NamedSize, SpecVersion};
-use crate::base::{FileId, Result, TenantId};
 use crate::db::files::File;
 use crate::db::images;
 use crate::db::thumbnails::{self, Outcome, Stored, Thumbnail};
+use crate::files::FileRecord;
 
 pub use crate::db::images::Image;
 
@@ -56,39 +55,26 @@ pub enum ShownState {
 }
 
 impl ThumbnailService {
-    /// What is known of `files`, all of one tenant, in their order. One read for all pictures among them.
-    pub async fn describe(&self, tenant: &TenantId, files: &[File]) -> Result<Vec<Pictured>> {
-        let pictures: Vec<FileId> =
-            files.iter().filter(|file| file.is_picture()).map(|file| file.id).collect();
-        if pictures.is_empty() {
-            return Ok(vec![Pictured::default(); files.len()]);
+    /// What `record` says of its picture.
+    pub fn describe(&self, record: &FileRecord) -> Pictured {
+        self.pictured(&record.file, record.image.as_ref(), &record.thumbnails)
+    }
+
+    /// What is known of a file's picture at this moment: for who has just changed it, or watches it change.
+    pub async fn describe_one(&self, file: &File) -> Result<Pictured> {
+        if !file.is_picture() {
+            return Ok(Pictured::default());
         }
-        let tenant = tenant.clone();
+        let (tenant, id) = (file.tenant.clone(), file.id);
         let read = self.db.read(move |c| {
             Box::pin(async move {
                 // They come together: who sees a thumbnail first sees what it is of.
-                let rows = thumbnails::of_files(c, &tenant, &pictures).await?;
-                Ok((images::of_files(c, &tenant, &pictures).await?, rows))
+                let rows = thumbnails::of_files(c, &tenant, &[id]).await?;
+                Ok((images::get(c, &tenant, id).await?, rows))
             })
         });
-        let (images, rows) = read.await?;
-        let mut images: HashMap<FileId, Image> =
-            images.into_iter().map(|image| (image.file, image)).collect();
-        let mut rows_of: HashMap<FileId, Vec<Thumbnail>> = HashMap::new();
-        for row in rows {
-            rows_of.entry(row.file).or_default().push(row);
-        }
-        let described = files.iter().map(|file| {
-            let rows = rows_of.remove(&file.id).unwrap_or_default();
-            self.pictured(file, images.remove(&file.id), &rows)
-        });
-        Ok(described.collect())
-    }
-
-    /// [`ThumbnailService::describe`] for one file.
-    pub async fn describe_one(&self, file: &File) -> Result<Pictured> {
-        let described = self.describe(&file.tenant, std::slice::from_ref(file)).await?;
-        Ok(described.into_iter().next().unwrap_or_default())
+        let (image, rows) = read.await?;
+        Ok(self.pictured(file, image.as_ref(), &rows))
     }
 
     /// A file that is about to be made: nothing is known of it yet.
@@ -96,17 +82,20 @@ impl ThumbnailService {
         self.pictured(file, None, &[])
     }
 
-    fn pictured(&self, file: &File, image: Option<Image>, rows: &[Thumbnail]) -> Pictured {
+    fn pictured(&self, file: &File, image: Option<&Image>, rows: &[Thumbnail]) -> Pictured {
         if !file.is_picture() {
             return Pictured::default();
         }
-        let truncated = image.as_ref().is_some_and(|image| image.truncated);
+        let truncated = image.is_some_and(|image| image.truncated);
         let shown = |(size, version): (&NamedSize, &SpecVersion)| {
             let row = rows.iter().find(|row| row.size == size.name && row.serves(version));
             let state = row.map_or(ShownState::Pending, |row| state(&row.outcome, truncated));
             Shown { size: size.clone(), version: version.clone(), state }
         };
-        Pictured { image, thumbnails: self.sizes.iter().zip(&self.versions).map(shown).collect() }
+        Pictured {
+            image: image.cloned(),
+            thumbnails: self.sizes.iter().zip(&self.versions).map(shown).collect(),
+        }
     }
 }
 

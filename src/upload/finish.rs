@@ -55,6 +55,8 @@ impl UploadService {
                 if let Some(declared) = declared {
                     self.files.verify(who, &file, declared).await?;
                 }
+                // Perhaps nobody who finished it came to say so here.
+                self.files.note_change(who.tenant(), [file.id]).await;
                 return Ok(Some(Finished { file, created: false }));
             }
             state @ (UploadState::Aborted | UploadState::Expired) => return Err(plan::gone(&upload, state)),
@@ -195,6 +197,7 @@ impl UploadService {
             return Err(taken_over(upload));
         }
         failpoint::hit("finish.after_commit");
+        self.files.note_change(&file.tenant, [file.id]).await;
         self.wake(&jobs);
         metrics::finalize_stage("journal", begun.elapsed());
         metrics::upload("completed");

@@ -237,6 +237,7 @@ impl Batch {
             return Err(error);
         }
         failpoint::hit("files.after_commit");
+        service.files.note_change(self.who.tenant(), files.iter().map(|file| file.id)).await;
         service.wake(&jobs);
         if let Err(error) = service.stores.default_store().reveal(&keys).await {
             tracing::error!(%error, "files are not in their place yet, the next start moves them: {error}");

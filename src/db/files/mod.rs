@@ -10,6 +10,8 @@ mod list;
 mod pairs;
 mod pictures;
 
+use serde::{Deserialize, Serialize};
+
 use super::conn::{Conn, on};
 use super::error::{damaged, number, to_row};
 use super::usage::{self, Admission, Change, Limits};
@@ -23,7 +25,7 @@ pub use self::list::{After, Direction, FileFilter, Order, SortKey, TypeFilter, l
 pub use self::pictures::{next_tenant, pictures};
 
 /// A file, as its row tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct File {
     /// Its id; the same as its upload's, if it came by one.
     pub id: FileId,
