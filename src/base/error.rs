@@ -67,6 +67,15 @@ impl Error {
         self
     }
 
+    /// The same once more, for another one who waits for the same.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let Inner { code, detail, members, retry_after, .. } = self.0.as_ref();
+        let (detail, members) = (detail.clone(), members.clone());
+        let source = Some(self.to_string().into());
+        Self(Box::new(Inner { code: *code, detail, members, retry_after: *retry_after, source }))
+    }
+
     /// The code.
     pub fn code(&self) -> Code {
         self.0.code

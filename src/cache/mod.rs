@@ -6,34 +6,45 @@
 //! a value is. Not here: who may see it; that is asked before.
 
 mod entity;
+mod envelope;
 pub mod figures;
+mod flight;
+mod generations;
 mod glob;
+mod jitter;
 mod key;
+mod load;
+mod memory;
+mod read;
 mod redis;
 mod report;
 mod seen;
 mod sqlite;
 pub mod switches;
 mod tier;
+mod trust;
 pub mod write_behind;
 
-use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::entity::{Entity, Policy};
 use self::figures::Figures;
+use self::flight::Flights;
 pub use self::glob::Glob;
+use self::jitter::Jitter;
 pub use self::key::{CacheKey, Invalidation, TAGS, Tag};
+use self::memory::Memory;
 pub use self::redis::RedisTier;
 pub use self::seen::Seen;
 pub use self::sqlite::{SqliteOptions, SqliteTier};
 use self::switches::Switches;
 pub use self::tier::{Away, CacheTier, Cursor, Fetched, TierSize, Token};
-use crate::base::{Clock, EntityName, Principal, Result};
+use self::trust::Trust;
+use crate::base::{Clock, EntityName};
 use crate::config;
 use crate::telemetry::Tasks;
 
@@ -87,11 +98,13 @@ pub struct Cache(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     config: config::Cache,
-    #[expect(dead_code, reason = "nothing is kept yet, so nothing ages")]
     clock: Arc<dyn Clock>,
-    #[expect(dead_code, reason = "nothing is loaded beside a request yet")]
     tasks: Tasks,
+    memory: Memory,
     l2: Option<Arc<dyn CacheTier>>,
+    flights: Flights,
+    trust: Trust,
+    jitter: Jitter,
     figures: Figures,
     switches: Switches,
 }
@@ -104,9 +117,18 @@ impl Cache {
         tasks: Tasks,
         l2: Option<Arc<dyn CacheTier>>,
     ) -> Self {
-        let switches = Switches::new(config);
-        let config = config.clone();
-        Self(Arc::new(Inner { config, clock, tasks, l2, figures: Figures::default(), switches }))
+        Self(Arc::new(Inner {
+            config: config.clone(),
+            clock,
+            tasks,
+            memory: Memory::new(config.l1.max_bytes.bytes(), || {}),
+            l2,
+            flights: Flights::default(),
+            trust: Trust::new(),
+            jitter: Jitter::new(config.jitter, Token::random().0),
+            figures: Figures::default(),
+            switches: Switches::new(config),
+        }))
     }
 
     /// A kind of value whose shape has this version; its TTL as configured.
@@ -114,33 +136,6 @@ impl Cache {
         let policy = Policy { ttl: self.0.config.ttl_of(&name), negative_ttl: None };
         let index = self.0.figures.index_of(&name);
         Entity { name, version, policy, index }
-    }
-
-    /// The value of `key`, from the nearest tier, else from `load`, which runs once however many ask at the same time.
-    ///
-    /// `load` answers `None` if there is no such value. What it answers is as of after it was called. It runs in a task
-    /// of its own, and to its end unless everybody who waits for it goes away.
-    ///
-    /// # Errors
-    /// Those of `load`, unless an aged value can be answered instead; `Unavailable` after `cache.hard_timeout`.
-    pub async fn read<T, F, L>(
-        &self,
-        entity: &Entity,
-        key: &CacheKey,
-        who: &Principal,
-        load: F,
-    ) -> Result<Read<T>>
-    where
-        T: Value,
-        F: FnOnce() -> L + Send + 'static,
-        L: Future<Output = Result<Option<T>>> + Send + 'static,
-    {
-        let _ = (key, self.0.switches.is_on(entity.name(), who));
-        let begun = Instant::now();
-        let value = load().await?.map(Arc::new);
-        let (source, took) = (Source::Bypass, begun.elapsed());
-        self.0.figures.answered(entity.index, source, took);
-        Ok(Read { value, source, took })
     }
 
     /// Makes everything that `changed` concerns a miss, here at once and in L2 before this returns, or before L2 is read
@@ -157,20 +152,31 @@ impl Cache {
     /// [`Away`] if it was not: it is not current until it is. Here everything is a miss all the same.
     pub async fn apply(&self, changed: &[Invalidation]) -> Result<(), Away> {
         let tags: Vec<Tag> = changed.iter().flat_map(Invalidation::tags).collect();
-        match &self.0.l2 {
-            Some(l2) if !tags.is_empty() => l2.renew(&tags).await,
-            _ => Ok(()),
-        }
+        let memory = &self.0.memory;
+        memory.invalidate(&tags);
+        let Some(l2) = self.0.l2.as_ref().filter(|_| !tags.is_empty()) else { return Ok(()) };
+        let told = l2.renew(&tags).await;
+        // Until then somebody may have read from there what does not stand, and kept it here.
+        memory.invalidate(&tags);
+        told
+    }
+
+    /// Removes what is in memory here under keys that match `pattern` (see [`Glob`]), also what is being read now, and
+    /// answers how many there were.
+    pub async fn forget_matching(&self, pattern: &str) -> u64 {
+        let (inner, pattern) = (Arc::clone(&self.0), Glob::new(pattern));
+        // All keys are looked at.
+        tokio::task::spawn_blocking(move || inner.memory.remove_matching(&pattern)).await.unwrap_or_default()
     }
 
     /// Everything that had changed in the database at `uptime` (of this process) was applied. What is kept here counts
     /// as fresh for a second from then. Until the first call nobody watches, and everything counts.
     pub fn fresh_as_of(&self, uptime: Duration) {
-        let _ = (self, uptime);
+        self.0.trust.fresh_as_of(uptime);
     }
 
     /// Whether the database does not answer now: then whoever can be answered with an aged value does not wait.
     pub fn database_away(&self, away: bool) {
-        let _ = (self, away);
+        self.0.trust.set_away(away);
     }
 }

@@ -37,7 +37,7 @@ impl Cache {
 
     /// What it has.
     pub async fn report(&self) -> Report {
-        let l1 = TierSize { entries: Some(0), bytes: Some(0) };
+        let l1 = self.0.memory.size();
         let l2 = match &self.0.l2 {
             None => None,
             Some(tier) => {

@@ -72,7 +72,7 @@ impl ThumbnailService {
                 Ok(ready)
             }
             Some(Loaded::Without(without)) => Err(self.refusal(file, without)),
-            Some(Loaded::Failed(error)) => Err(told_again(&error)),
+            Some(Loaded::Failed(error)) => Err(error.again()),
         }
     }
 
@@ -281,13 +281,4 @@ impl ThumbnailService {
 pub(super) fn not_an_image(file: FileId) -> Error {
     Error::new(Code::NotAnImage, format!("file `{file}` is no picture of a known format"))
         .with("reason", Reason::NotAnImage.as_str())
-}
-
-/// An error that several wait for, for each of them.
-fn told_again(error: &Arc<Error>) -> Error {
-    let mut again = Error::new(error.code(), error.detail().to_owned());
-    for (name, value) in error.members() {
-        again = again.with(name, value.clone());
-    }
-    again.caused_by(error.to_string())
 }

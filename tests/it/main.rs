@@ -6,6 +6,7 @@ mod blob_local;
 mod blob_object;
 mod cache_api;
 mod cache_figures;
+mod cache_reads;
 mod cache_tiers;
 mod child;
 mod cli;

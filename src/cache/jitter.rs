@@ -1,0 +1,34 @@
+//! TTLs that differ a little, so that what was read together is not read again together.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Jitter {
+    percent: u32,
+    state: AtomicU64,
+}
+
+impl Jitter {
+    /// Shorter by up to `percent`; `seed` says by how much when.
+    pub(super) fn new(percent: u32, seed: u64) -> Self {
+        Self { percent, state: AtomicU64::new(seed) }
+    }
+
+    /// `ttl`, or up to so many percent less.
+    pub(super) fn shorten(&self, ttl: Duration) -> Duration {
+        let thousandths = u128::from(self.percent) * 10;
+        let less = u128::from(self.next()) * thousandths / u128::from(u64::MAX);
+        let nanos = ttl.as_nanos() * (1000 - less) / 1000;
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    /// `SplitMix64` (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
+    fn next(&self) -> u64 {
+        let mut z = self.state.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+}
