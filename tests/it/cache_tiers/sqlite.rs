@@ -3,10 +3,10 @@
 use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cifra::base::{Clock, ManualClock, SystemClock, Timestamp};
-use cifra::cache::{Away, CacheTier, Cursor, SqliteOptions, SqliteTier};
+use cifra::cache::{Away, CacheTier, Cursor, SqliteOptions, SqliteTier, Tag};
 use cifra::telemetry::Tasks;
 use sqlx::{ConnectOptions, Connection};
 use uuid::Uuid;
@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::child;
 use crate::harness::process::until;
 use crate::suites::bytes;
-use crate::suites::cache_tier::{fill, it_tells_how_much_is_in_it as tells, key, stands};
+use crate::suites::cache_tier::{fill, it_tells_how_much_is_in_it as tells, key, stands, tenant};
 
 const KEEP: Duration = Duration::from_mins(5);
 const MIB: u64 = 1024 * 1024;
@@ -297,4 +297,48 @@ fn on_a_full_disk_it_begins_anew() {
         assert!(stands(&process.tier, &key("first"), &tokens).await);
         process.end().await;
     });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a million entries; part of `make soak`"]
+async fn soak_a_tenant_of_a_million_entries_is_invalidated_in_two_milliseconds() {
+    let home = Home::bounded(2_048 * MIB);
+    let process = home.open().await;
+    process.clear_doubts();
+    let beside = sqlx::sqlite::SqliteConnectOptions::new().filename(&home.options.file);
+    let mut connection = beside.connect().await.unwrap();
+    sqlx::query(
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1000000)
+         INSERT INTO entries (id, until, crc, key, entry)
+         SELECT random(), 1 << 62, 0, 'cifra:acme:Contact:' || n || ':v1', zeroblob(100) FROM n",
+    )
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    // One transaction of this length is not what happens; what it leaves behind is not to be measured.
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    assert_eq!(process.tier.size().await.entries, Some(1_000_000));
+    let tokens = fill(&process.tier, &key("7"), b"value").await;
+    let (mut hits, mut renewals) = (Vec::new(), Vec::new());
+    for _ in 0..1_001 {
+        let begun = Instant::now();
+        assert!(stands(&process.tier, &key("7"), &tokens).await);
+        hits.push(begun.elapsed());
+    }
+    for _ in 0..101 {
+        process.tier.tokens(&key("7"), KEEP).await.unwrap();
+        let begun = Instant::now();
+        process.tier.renew(&[Tag::Tenant(Some(tenant("acme")))]).await.unwrap();
+        renewals.push(begun.elapsed());
+    }
+    hits.sort();
+    renewals.sort();
+    eprintln!(
+        "a hit: p50 {:?}; an invalidation: p50 {:?}, most {:?}",
+        hits[500], renewals[50], renewals[100]
+    );
+    assert!(renewals[50] <= Duration::from_millis(2), "{renewals:?}");
+    assert!(!stands(&process.tier, &key("7"), &tokens).await);
+    process.end().await;
 }
