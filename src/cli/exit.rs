@@ -18,7 +18,7 @@ Exit codes:
   6  unavailable: the server is away or too busy; the same command may succeed later
 
 Environment:
-  CIFRA_SERVER        the server of upload, download, ls, info, rm and health
+  CIFRA_SERVER        the server of upload, download, ls, info, rm, cache and health
   CIFRA_API_KEY       the key for it; CIFRA_API_KEY_FILE names a file that has it
   CIFRA_CONFIG        the configuration file of serve, config, health, thumbnails, tenant and key
   CIFRA__SECTION__KEY overrides a key of that file";

@@ -4,6 +4,7 @@
 //! printed, `exit` the meaning of the codes. Results go to standard output, everything else to standard error.
 //! Called by `main` only.
 
+mod cache;
 mod config;
 mod db;
 mod doctor;
@@ -55,6 +56,7 @@ enum Command {
     Ls(ls::Ls),
     Info(info::Info),
     Rm(rm::Rm),
+    Cache(cache::CacheCommand),
     Health(health::Health),
     Config(config::ConfigCommand),
     Doctor(doctor::Doctor),
@@ -109,6 +111,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Ls(command) => command.run().await,
         Command::Info(command) => command.run().await,
         Command::Rm(command) => command.run().await,
+        Command::Cache(command) => command.run().await,
         Command::Health(command) => command.run().await,
         Command::Config(command) => command.run(),
         Command::Doctor(command) => command.run().await,

@@ -5,6 +5,7 @@
 //! [`Observer`], and what went wrong is an [`Error`], whose [`Kind`] becomes the exit code. Called by `cli` only.
 
 mod api;
+mod cache;
 pub mod download;
 mod error;
 mod files;
@@ -23,6 +24,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 
 pub use api::{Upload, UploadState};
+pub use cache::Invalidate;
 pub use error::{Error, Kind, Problem, Result};
 pub use files::{FilePage, FileQuery, FileRecord};
 

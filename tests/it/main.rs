@@ -10,6 +10,7 @@ mod cache_reads;
 mod cache_tiers;
 mod child;
 mod cli;
+mod cli_cache;
 mod cli_db;
 mod cli_files;
 mod cli_keys;
