@@ -9,6 +9,7 @@ use crate::base::{Clock, Result};
 use crate::cache::{Cache, CacheTier, RedisTier, SqliteOptions, SqliteTier};
 use crate::config::{Config, DatabaseUrl, L2Backend};
 use crate::db::Db;
+use crate::entities::EntityService;
 use crate::ops::cache::CacheAdmin;
 use crate::redis::Redis;
 use crate::telemetry::Tasks;
@@ -51,6 +52,17 @@ async fn open_file(config: &Config, db: &Db, clock: &Arc<dyn Clock>, tasks: &Tas
         boot: boot_id(),
     };
     Ok(SqliteTier::start(options, Arc::clone(clock), tasks).await)
+}
+
+/// What people do with it; reads what is switched off.
+pub(super) async fn administer(
+    db: &Db,
+    cache: &Cache,
+    clock: &Arc<dyn Clock>,
+    entities: &Arc<EntityService>,
+) -> Result<Arc<CacheAdmin>> {
+    let (cache, clock, entities) = (cache.clone(), Arc::clone(clock), Arc::clone(entities));
+    CacheAdmin::start(db.clone(), cache, clock, entities).await.map(Arc::new)
 }
 
 /// Keeps what it counts, once a second.

@@ -148,25 +148,25 @@ impl App {
         recount(&files, &tasks);
         files.access().start(&tasks);
         let thumbnails = pictures::start(&db, &files, &stores, &jobs, &clock, &tasks, &config.thumbnails)?;
-        let rules = Rules::from(&config.file_upload);
         let uploads = UploadService::new(
             sessions,
             stores.clone(),
             Arc::clone(&files),
             Arc::clone(&clock),
             tasks.clone(),
-            rules,
+            Rules::from(&config.file_upload),
         );
         let eager = config.thumbnails.eager && !config.thumbnails.sizes.is_empty();
         let uploads = Arc::new(if eager { uploads.with_thumbnails(jobs.clone()) } else { uploads });
 
         let idempotency = Idempotency::new(db.clone(), Arc::clone(&clock), tasks.clone());
+        let entities = EntityService::open(&db, &cache, &clock, &tasks, &config.entities).await?;
         let services = Services {
             uploads: Arc::clone(&uploads),
             files,
             thumbnails,
-            entities: EntityService::open(&db, &cache, &clock, &tasks, &config.entities).await?,
-            cache_admin: Arc::new(CacheAdmin::start(db.clone(), cache.clone(), Arc::clone(&clock)).await?),
+            cache_admin: caches::administer(&db, &cache, &clock, &entities).await?,
+            entities,
             cache,
             rates: Rates::new(config.limits.requests_per_second, Arc::clone(&clock)),
             limits: config.limits.clone(),

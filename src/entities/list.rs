@@ -57,6 +57,19 @@ impl EntityService {
         }
     }
 
+    /// The first record of the entity `name`, as a page, from the database itself: for who wants to know what that takes.
+    ///
+    /// # Errors
+    /// `EntityNotFound` `{ entities }`; `Forbidden`; `Unavailable` if the table is not what it was.
+    pub async fn first(self: &Arc<Self>, who: &Principal, name: &EntityName) -> Result<RecordPage> {
+        let served = self.find(who, name)?;
+        let tenant = served.scope(who)?;
+        let schema = self.schema(served).await?;
+        let asking = Asking { equal: Vec::new(), after: None, position: None, limit: 1 };
+        let scope = scope(&schema, tenant.as_ref(), &asking.equal);
+        self.load_page(served, &schema, tenant.as_ref(), asking, &scope).await
+    }
+
     async fn page(
         self: &Arc<Self>,
         who: &Principal,

@@ -14,7 +14,7 @@ use super::openapi::requests::{CacheBenchmark, CacheInvalidation, CacheToggle};
 use super::problem::Answer;
 use super::reply::json;
 use crate::app::Services;
-use crate::base::Code::NotFound;
+use crate::base::Code::{EntityNotFound, RecordNotFound};
 use crate::ops::cache::{Switched, Wanted};
 
 /// What the cache did and does
@@ -98,7 +98,7 @@ pub(super) async fn clear(State(state): State<Arc<Services>>, Who(who): Who) -> 
     post, path = "/api/cache/benchmark", operation_id = "cache_benchmark", tag = "cache",
     request_body = Option<CacheBenchmark>,
     responses((status = 200, description = "What was measured on this node.", body = BenchmarkView)),
-    extensions(("x-problems" = json!([NotFound]))),
+    extensions(("x-problems" = json!([EntityNotFound, RecordNotFound]))),
 )]
 pub(super) async fn benchmark(
     State(state): State<Arc<Services>>,

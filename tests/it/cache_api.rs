@@ -217,7 +217,8 @@ async fn a_benchmark_reads_as_often_as_it_was_told_to() {
         let time = |name: &str| done[kind][name].as_f64().unwrap();
         assert!(time("p50_ms") > 0.0 && time("p99_ms") >= time("p50_ms"), "{done}");
     }
-    measure(json!({ "entity": "File" })).await.problem(404, "not-found");
+    measure(json!({ "entity": "File" })).await.problem(404, "record-not-found");
+    measure(json!({ "entity": "Nothing" })).await.problem(404, "entity-not-found");
     app.file(vec![1, 2, 3]).await;
     measure(json!({ "entity": "File", "iterations": 1 })).await.expect(200);
     for wrong in [json!({ "iterations": 0 }), json!({ "iterations": 10_001 }), json!({ "entity": "Upload" })]

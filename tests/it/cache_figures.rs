@@ -10,6 +10,7 @@ use cifra::cache::figures::Loaded;
 use cifra::cache::{Cache, Source};
 use cifra::config::Config;
 use cifra::db::{Conn, Db, Urgency};
+use cifra::entities::EntityService;
 use cifra::ops::cache::{CacheAdmin, Stats, Switched};
 use cifra::telemetry::Tasks;
 
@@ -26,7 +27,8 @@ impl Node {
         let config = Config::builtin(Path::new("/nowhere")).cache;
         let clock = Arc::clone(clock) as Arc<dyn Clock>;
         let cache = Cache::new(&config, Arc::clone(&clock), Tasks::default(), None);
-        let admin = CacheAdmin::start(db.clone(), cache.clone(), clock).await.unwrap();
+        let entities = EntityService::open(db, &cache, &clock, &Tasks::default(), &[]).await.unwrap();
+        let admin = CacheAdmin::start(db.clone(), cache.clone(), clock, entities).await.unwrap();
         Self { cache, admin }
     }
 

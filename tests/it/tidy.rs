@@ -39,6 +39,7 @@ const SIDEWAYS: &[(&str, &str)] = &[
     ("entities", "files"),
     ("ops", "upload"),
     ("ops", "files"),
+    ("ops", "entities"),
 ];
 const HTTP_NAMES_SERVICES_ONLY: &[&str] = &["blob", "session", "cache", "db", "redis"];
 

@@ -293,8 +293,8 @@ pub(in crate::http) struct CacheInvalidation {
 #[derive(ToSchema)]
 #[schema(example = json!({ "entity": "Tenant", "iterations": 10 }))]
 pub(in crate::http) struct CacheBenchmark {
-    /// Which record is read: `Tenant`, the tenant's own, or `File`, its newest.
-    #[schema(pattern = "^(File|Tenant)$", default = "Tenant")]
+    /// Which record is read: `Tenant`, the tenant's own; `File`, its newest; or the first one of a configured entity.
+    #[schema(max_length = 64, pattern = "^[A-Za-z][A-Za-z0-9_]*$", default = "Tenant")]
     entity: Option<String>,
     /// Reads of each kind.
     #[schema(minimum = 1, maximum = 10_000, default = 100)]

@@ -1,14 +1,16 @@
 //! How much faster the cache is than the database, measured on demand on this node: one record, read many times in both
 //! ways. What it reads is counted under [`NAME`], so that nobody's figures change.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::CacheAdmin;
-use crate::base::{Code, EntityName, Error, Principal, Result, TenantId};
+use crate::base::{Code, EntityName, Error, Principal, Result};
 use crate::cache::CacheKey;
 use crate::cache::figures::ResponseTimes;
 use crate::db::files::{Direction, FileFilter, Order, SortKey};
 use crate::db::{Db, files, tenants};
+use crate::entities::EntityService;
 
 /// As which entity it is counted.
 const NAME: &str = "Benchmark";
@@ -23,10 +25,12 @@ const TIME_MAX: Duration = Duration::from_secs(2);
 const NEWEST: Order = Order { key: SortKey::CreatedAt, direction: Direction::Descending };
 
 /// What is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 enum What {
     Tenant,
     NewestFile,
+    /// The first record of a table of the operator's own.
+    First(Arc<EntityService>, EntityName),
 }
 
 /// What came of it.
@@ -66,8 +70,9 @@ impl CacheAdmin {
     /// cache, for 2 seconds at most each.
     ///
     /// # Errors
-    /// `Forbidden` unless `who` is an operator; `InvalidRequest` for another entity than `File` and `Tenant`, and for none
-    /// or too many iterations; `NotFound` where there is no record; `Overloaded` while another one runs.
+    /// `Forbidden` unless `who` is an operator; `EntityNotFound` `{ entities }`; `InvalidRequest` for an entity that is
+    /// never cached by itself, and for none or too many iterations; `RecordNotFound` where there is no record;
+    /// `Overloaded` while another one runs.
     pub async fn benchmark(
         &self,
         who: &Principal,
@@ -84,33 +89,32 @@ impl CacheAdmin {
         let what = match entity.as_str() {
             EntityName::TENANT => What::Tenant,
             EntityName::FILE => What::NewestFile,
-            _ => {
-                return Err(Error::new(Code::InvalidRequest, "entity: expected File or Tenant"));
+            EntityName::UPLOAD | EntityName::THUMBNAIL => {
+                let detail = "entity: expected File, Tenant or one that is configured";
+                return Err(Error::new(Code::InvalidRequest, detail));
             }
+            _ => What::First(Arc::clone(&self.entities), entity.clone()),
         };
         let _one = self
             .benchmarks
             .try_acquire()
             .map_err(|_| Error::new(Code::Overloaded, "another benchmark is running: wait for its end"))?;
-        let tenant = who.tenant().clone();
-        if sample(&self.db, what, &tenant).await?.is_none() {
-            return Err(Error::new(
-                Code::NotFound,
-                format!("the tenant `{tenant}` has no {entity} to be read"),
-            ));
+        if sample(&self.db, &what, who).await?.is_none() {
+            let detail = format!("the tenant `{}` has no {entity} to be read", who.tenant());
+            return Err(Error::new(Code::RecordNotFound, detail));
         }
         let mut database = Times::new(iterations);
         while database.lack() {
             let asked = Instant::now();
-            sample(&self.db, what, &tenant).await?;
+            sample(&self.db, &what, who).await?;
             database.add(asked.elapsed());
         }
         let kind = self.cache.entity(EntityName::of(NAME), 1);
-        let key = CacheKey::record(Some(&tenant), &kind, entity.as_str());
+        let key = CacheKey::record(Some(who.tenant()), &kind, entity.as_str());
         let mut cached = Times::new(iterations);
         while cached.lack() {
-            let (db, tenant) = (self.db.clone(), tenant.clone());
-            let load = move || async move { sample(&db, what, &tenant).await };
+            let (db, what, asking) = (self.db.clone(), what.clone(), who.clone());
+            let load = move || async move { sample(&db, &what, &asking).await };
             let asked = Instant::now();
             self.cache.read(&kind, &key, who, load).await?;
             cached.add(asked.elapsed());
@@ -120,20 +124,24 @@ impl CacheAdmin {
 }
 
 /// A record as text: what the database and the cache have to carry.
-async fn sample(db: &Db, what: What, tenant: &TenantId) -> Result<Option<String>> {
-    let tenant = tenant.clone();
-    db.read(move |c| {
-        Box::pin(async move {
-            Ok(match what {
-                What::Tenant => tenants::get(c, &tenant).await?.map(|tenant| format!("{tenant:?}")),
-                What::NewestFile => {
-                    let newest = files::list(c, &tenant, &FileFilter::default(), NEWEST, None, 1).await?;
-                    newest.first().map(|file| format!("{file:?}"))
-                }
-            })
-        })
-    })
-    .await
+async fn sample(db: &Db, what: &What, who: &Principal) -> Result<Option<String>> {
+    let tenant = who.tenant().clone();
+    match what {
+        What::Tenant => {
+            let tenant = db.read(move |c| Box::pin(async move { tenants::get(c, &tenant).await })).await?;
+            Ok(tenant.map(|tenant| format!("{tenant:?}")))
+        }
+        What::NewestFile => {
+            let all = FileFilter::default();
+            let newest = db
+                .read(move |c| Box::pin(async move { files::list(c, &tenant, &all, NEWEST, None, 1).await }));
+            Ok(newest.await?.first().map(|file| format!("{file:?}")))
+        }
+        What::First(entities, name) => {
+            let page = entities.first(who, name).await?;
+            Ok(page.items.first().map(|record| format!("{record:?}")))
+        }
+    }
 }
 
 /// How long reads of one kind took.

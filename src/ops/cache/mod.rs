@@ -18,6 +18,7 @@ use crate::base::{Clock, Principal, Result, Timestamp};
 use crate::cache::figures::Shown;
 use crate::cache::{Cache, TierSize};
 use crate::db::{Db, Urgency};
+use crate::entities::EntityService;
 use crate::telemetry::metrics;
 
 pub use self::benchmark::{Benchmark, Measured};
@@ -72,6 +73,7 @@ pub struct CacheAdmin {
     db: Db,
     cache: Cache,
     clock: Arc<dyn Clock>,
+    entities: Arc<EntityService>,
     begun: Duration,
     /// Microseconds since 1970; 0: not yet.
     cleaned_at: AtomicI64,
@@ -87,11 +89,16 @@ impl CacheAdmin {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn start(db: Db, cache: Cache, clock: Arc<dyn Clock>) -> Result<Self> {
+    pub async fn start(
+        db: Db,
+        cache: Cache,
+        clock: Arc<dyn Clock>,
+        entities: Arc<EntityService>,
+    ) -> Result<Self> {
         cache.switches().reload(&db).await?;
         let begun = clock.uptime();
         let (cleaned_at, benchmarks) = (AtomicI64::new(0), Semaphore::new(1));
-        Ok(Self { db, cache, clock, begun, cleaned_at, benchmarks })
+        Ok(Self { db, cache, clock, entities, begun, cleaned_at, benchmarks })
     }
 
     /// What the cache did and does.
