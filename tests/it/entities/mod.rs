@@ -2,11 +2,13 @@
 
 mod built_in;
 mod changes;
+mod kept;
 mod lists;
 mod refused;
 mod rights;
 mod values;
 
+use cifra::config::{Config, L2Backend};
 use cifra::db::DatabaseUrl;
 use serde_json::Value;
 
@@ -55,10 +57,29 @@ impl Shop {
     /// cache: what these tests see is in the tables.
     async fn both(statements: &[&str], entities: &[&str]) -> [Self; 2] {
         let [sqlite, postgres] = both_engines().await;
-        [Self::on(sqlite, statements, entities).await, Self::on(postgres, statements, entities).await]
+        let uncached = |config: &mut Config| config.cache.enabled = false;
+        [
+            Self::on(sqlite, statements, entities, uncached).await,
+            Self::on(postgres, statements, entities, uncached).await,
+        ]
     }
 
-    async fn on(db: TestDb, statements: &[&str], entities: &[&str]) -> Self {
+    /// The same, with the cache in memory.
+    async fn both_cached(statements: &[&str], entities: &[&str]) -> [Self; 2] {
+        let [sqlite, postgres] = both_engines().await;
+        let in_memory = |config: &mut Config| config.cache.l2.backend = L2Backend::None;
+        [
+            Self::on(sqlite, statements, entities, in_memory).await,
+            Self::on(postgres, statements, entities, in_memory).await,
+        ]
+    }
+
+    async fn on(
+        db: TestDb,
+        statements: &[&str],
+        entities: &[&str],
+        cached: impl FnOnce(&mut Config),
+    ) -> Self {
         let rows = rows_of(&db);
         for statement in statements {
             rows.change(&dialect(&rows, statement)).await;
@@ -68,7 +89,7 @@ impl Shop {
             config.database.url = db.url.clone();
             config.database.max_connections = 4;
             config.entities = configured;
-            config.cache.enabled = false;
+            cached(config);
         });
         Self { engine: db.engine, rows, app: Box::pin(app.start()).await, _db: db }
     }
