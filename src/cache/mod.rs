@@ -46,7 +46,7 @@ pub use self::tier::{Away, CacheTier, Cursor, Fetched, TierSize, Token};
 use self::trust::Trust;
 use crate::base::{Clock, EntityName};
 use crate::config;
-use crate::telemetry::Tasks;
+use crate::telemetry::{Tasks, metrics};
 
 /// Where an answer came from; in the header `X-Cache`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,7 +121,7 @@ impl Cache {
             config: config.clone(),
             clock,
             tasks,
-            memory: Memory::new(config.l1.max_bytes.bytes(), || {}),
+            memory: Memory::new(config.l1.max_bytes.bytes(), || metrics::cache_evicted("l1", 1)),
             l2,
             flights: Flights::default(),
             trust: Trust::new(),

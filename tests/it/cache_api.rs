@@ -226,3 +226,53 @@ async fn a_benchmark_reads_as_often_as_it_was_told_to() {
         measure(wrong).await.problem(400, "invalid-request");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_figures_are_what_the_answers_said_and_who_switched_it_off_is_in_none_of_them() {
+    let app = TestApp::builder().keys().start().await;
+    let (reader, other) = (app.key("default", "read").await, app.key("default", "write").await);
+    app.act_as(&other);
+    let path = app.file(vec![1, 2, 3]).await.file_path();
+    let files = async || {
+        let stats = stats(&app).await;
+        let count = |name: &str| stats["entities"]["File"][name].as_u64().unwrap_or(0);
+        (count("hits"), count("misses"))
+    };
+    let read = async |times: usize| {
+        let (mut hits, mut misses) = (0, 0);
+        for _ in 0..times {
+            let answer = app.get(&path).await.expect(200);
+            let source = answer.header("x-cache").to_owned();
+            let timing = answer.header("server-timing");
+            assert!(timing.starts_with(&format!("cache;desc=\"{source}\";dur=")), "{timing}");
+            match source.as_str() {
+                "L1" | "L2" | "STALE" => hits += 1,
+                "DB" => misses += 1,
+                other => assert_eq!(other, "BYPASS"),
+            }
+        }
+        (hits, misses)
+    };
+    let before = files().await;
+    let seen = read(30).await;
+    assert!(seen.0 > 20 && seen.0 + seen.1 == 30, "{seen:?}");
+    let after = (before.0 + seen.0, before.1 + seen.1);
+    assert_eq!(files().await, after);
+
+    app.act_as(&reader);
+    app.post("/api/cache/toggle-user", &json!({ "enabled": false })).await.expect(200);
+    assert_eq!(read(5).await, (0, 0), "all of it past the cache");
+    assert_eq!(files().await, after);
+    let times = &stats(&app).await["response_times"]["File"];
+    assert!(times["database_ms"].as_f64() > times["cached_ms"].as_f64(), "{times}");
+    app.act_as(&other);
+    // The feed may just hear of the file's own creation: then one of these is a miss.
+    let cached = async || {
+        let (hits, misses) = read(5).await;
+        hits + misses
+    };
+    assert_eq!(cached().await, 5, "who did not switch it off has it still");
+    app.act_as(&reader);
+    app.post("/api/cache/toggle-user", &json!({ "enabled": true })).await.expect(200);
+    assert_eq!(cached().await, 5);
+}
