@@ -13,6 +13,7 @@ mod pictures;
 mod rebuild;
 mod stores;
 mod time;
+mod warm;
 
 use std::fs::File;
 use std::future::Future;
@@ -46,6 +47,7 @@ pub use self::orphans::orphans;
 pub use self::rebuild::{Rebuilding, rebuild};
 use self::stores::OpenedStores;
 pub use self::stores::examine_stores;
+pub use self::warm::Warmed;
 
 /// How often the sweeper comes by.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
@@ -206,6 +208,7 @@ impl App {
     ) -> bool {
         let Self { db, db_tasks, lock, clock, services, stores: _, sweeper, tasks, shutdown_timeout } = self;
         let (access, admin) = (services.files.access().clone(), Arc::clone(&services.cache_admin));
+        warm::start(&services, &tasks);
         drop(services);
         tasks.spawn(
             "sweeper",

@@ -117,7 +117,8 @@ impl AuthService {
         let Some(named) = named else { return Ok(TenantId::default_tenant()) };
         let wrong = |why| Error::new(Code::InvalidRequest, format!("X-Cifra-Tenant: `{named}` is {why}"));
         let tenant: TenantId = named.parse().map_err(wrong)?;
-        if self.tenant_row(&Principal::service(tenant.clone()), &tenant).await?.value.is_none() {
+        // Who asks is not known yet.
+        if self.tenant_row(&Principal::open(tenant.clone()), &tenant).await?.value.is_none() {
             let detail =
                 format!("there is no tenant `{tenant}`; an operator makes it with POST /api/tenants");
             return Err(Error::new(Code::TenantNotFound, detail));

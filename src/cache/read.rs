@@ -16,6 +16,7 @@ use super::memory::{Entry, Worth};
 use super::trust::micros;
 use super::{Cache, Entity, Inner, Read, Source, Value};
 use crate::base::error::Class;
+use crate::base::principal::Actor;
 use crate::base::{Error, Principal, Result};
 
 /// An entry that may have to do.
@@ -45,7 +46,7 @@ impl Cache {
         let begun = inner.clock.uptime();
         if entity.policy.ttl.is_zero() || !inner.switches.is_on(entity.name(), who) {
             let value = load().await?.map(Arc::new);
-            return Ok(inner.told(entity, value, Source::Bypass, begun));
+            return Ok(inner.told(entity, who, value, Source::Bypass, begun));
         }
         let now = micros(begun);
         let known = inner.memory.look(key, &inner.trust, now);
@@ -58,12 +59,12 @@ impl Cache {
             Some((value?, entry, worth))
         });
         let aged = match known {
-            Some((value, _, Worth::Fresh)) => return Ok(inner.told(entity, value, Source::L1, begun)),
+            Some((value, _, Worth::Fresh)) => return Ok(inner.told(entity, who, value, Source::L1, begun)),
             Some((value, entry, Worth::Due)) => {
                 if !entry.waits_to_retry(now) {
                     inner.refresh(entity, key, now, erased(load), load::decode::<T>);
                 }
-                return Ok(inner.told(entity, value, Source::L1, begun));
+                return Ok(inner.told(entity, who, value, Source::L1, begun));
             }
             Some((_, entry, worth)) => Some((entry, worth)),
             None => None,
@@ -72,16 +73,25 @@ impl Cache {
         let value = typed::<T>(found.value.as_ref()).map_err(|_| {
             Error::internal("the value cannot be read", format!("two kinds of values have the key `{key}`"))
         })?;
-        Ok(inner.told(entity, value, found.source, begun))
+        Ok(inner.told(entity, who, value, found.source, begun))
     }
 }
 
 impl Inner {
-    /// Counts an answer, and makes it.
+    /// Counts an answer, and makes it. What the service reads for itself (it warms the cache) is nobody's answer.
     #[inline]
-    fn told<T>(&self, entity: &Entity, value: Option<Arc<T>>, source: Source, begun: Duration) -> Read<T> {
+    fn told<T>(
+        &self,
+        entity: &Entity,
+        who: &Principal,
+        value: Option<Arc<T>>,
+        source: Source,
+        begun: Duration,
+    ) -> Read<T> {
         let took = self.clock.uptime().saturating_sub(begun);
-        self.figures.answered(entity.index, source, took);
+        if !matches!(who.actor(), Actor::Service) {
+            self.figures.answered(entity.index, source, took);
+        }
         Read { value, source, took }
     }
 

@@ -38,6 +38,11 @@ enum Action {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Read what is likely to be asked for: tenants, what was read last, entities marked warm; for operators
+    Warm {
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Have a tenant's, an entity's or one record's values read from the database again
     #[command(after_help = "Without options: everything of the key's tenant.")]
     Invalidate {
@@ -76,6 +81,10 @@ impl CacheCommand {
             }
             Action::Clear { remote } => {
                 let done = remote.client(Duration::ZERO)?.clear_cache().await?;
+                print_done(&done, remote.format())
+            }
+            Action::Warm { remote } => {
+                let done = remote.client(Duration::ZERO)?.warm_cache().await?;
                 print_done(&done, remote.format())
             }
             Action::Invalidate { what: What { tenant, entity, id, pattern }, remote } => {

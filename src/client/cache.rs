@@ -30,6 +30,11 @@ impl Client {
         json_of(self.call(Method::POST, "/api/cache/clear")).await
     }
 
+    /// Has read what is likely to be asked for.
+    pub async fn warm_cache(&self) -> Result<Value> {
+        json_of(self.call(Method::POST, "/api/cache/warm")).await
+    }
+
     /// Has something read from the database again.
     pub async fn invalidate(&self, what: Invalidate) -> Result<Value> {
         let Invalidate { tenant, entity, id, pattern } = what;

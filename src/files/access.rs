@@ -158,6 +158,14 @@ impl FileService {
         self.db.read(move |c| Box::pin(async move { file_access::get(c, &tenant, id).await })).await
     }
 
+    /// The files that were read last, of all tenants, the latest first, at most `limit`: for who reads them beforehand.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn read_last(&self, limit: u32) -> Result<Vec<(TenantId, FileId)>> {
+        self.db.read(move |c| Box::pin(file_access::recent(c, limit))).await
+    }
+
     /// What counts reads.
     pub fn access(&self) -> &FileAccess {
         &self.access

@@ -7,13 +7,14 @@ use axum::response::Response;
 
 use super::cache_view::{
     BenchmarkView, ClearedView, HealthView, InvalidatedView, StatsView, ToggledView, UserToggledView,
+    WarmedView,
 };
 use super::extract::{Json, Who};
 use super::fields::Fields;
 use super::openapi::requests::{CacheBenchmark, CacheInvalidation, CacheToggle};
 use super::problem::Answer;
 use super::reply::json;
-use crate::app::Services;
+use crate::app::{Services, Warmed};
 use crate::base::Code::{EntityNotFound, RecordNotFound};
 use crate::ops::cache::{Switched, Wanted};
 
@@ -88,6 +89,20 @@ pub(super) async fn invalidate(
 pub(super) async fn clear(State(state): State<Arc<Services>>, Who(who): Who) -> Answer {
     let cleared_at = state.cache_admin.clear(&who).await?;
     Ok(json(&ClearedView { success: true, message: "the cache is empty", cleared_at }))
+}
+
+/// Read what is likely to be asked for
+///
+/// For operators: tenants, the files that were read last and the first pages of entities that are marked `warm`, as it is
+/// done at start. Half a minute at most.
+#[utoipa::path(
+    post, path = "/api/cache/warm", operation_id = "cache_warm", tag = "cache",
+    responses((status = 200, description = "What was read on this node.", body = WarmedView)),
+)]
+pub(super) async fn warm(State(state): State<Arc<Services>>, Who(who): Who) -> Answer {
+    let Warmed { tenants, files, pages } = state.warm(&who).await?;
+    let message = format!("{tenants} tenants, {files} files and {pages} pages of entities are in the cache");
+    Ok(json(&WarmedView { success: true, message, tenants, files, pages }))
 }
 
 /// Measure how much faster the cache is

@@ -177,6 +177,17 @@ pub(super) struct UserToggledView {
     pub(super) message: String,
 }
 
+/// What was read beforehand.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct WarmedView {
+    pub(super) success: bool,
+    pub(super) message: String,
+    pub(super) tenants: u64,
+    pub(super) files: u64,
+    /// First pages of entities.
+    pub(super) pages: u64,
+}
+
 impl From<&Stats> for StatsView {
     fn from(stats: &Stats) -> Self {
         let figures = &stats.figures;

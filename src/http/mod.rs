@@ -93,6 +93,7 @@ fn routes() -> OpenApiRouter<Arc<Services>> {
         .routes(routes!(cache::health))
         .routes(routes!(cache::invalidate))
         .routes(routes!(cache::clear))
+        .routes(routes!(cache::warm))
         .routes(routes!(cache::benchmark))
         .routes(routes!(cache::toggle_global))
         .routes(routes!(cache::toggle_auto_invalidate))

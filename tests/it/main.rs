@@ -8,6 +8,7 @@ mod cache_api;
 mod cache_figures;
 mod cache_reads;
 mod cache_tiers;
+mod cache_users;
 mod child;
 mod cli;
 mod cli_cache;
