@@ -73,6 +73,21 @@ impl Generations {
         }
     }
 
+    /// The same; what the counters of a key are by that, if nobody else invalidated anything of it since `seen`.
+    pub(super) fn invalidate_alone(&self, seen: &Seen, tags: &[Tag]) -> Option<Seen> {
+        let (mut after, mut alone) = (seen.clone(), true);
+        for tag in tags {
+            let place = self.place(tag);
+            let before = self.counter(place).fetch_add(1, Ordering::AcqRel);
+            for (_, counter) in after.places.iter().zip(&mut after.counters).filter(|(own, _)| **own == place)
+            {
+                alone &= *counter == before;
+                *counter = before + 1;
+            }
+        }
+        (alone && self.may_keep(&after)).then_some(after)
+    }
+
     /// Keys that match a pattern are about to be removed: what is being read now is not kept.
     pub(super) fn pattern(&self) {
         self.patterns.fetch_add(1, Ordering::AcqRel);

@@ -32,3 +32,21 @@ impl Jitter {
         z ^ (z >> 31)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ttl_is_shorter_by_no_more_than_it_may_be_and_not_always_by_the_same() {
+        for percent in [0, 10, 50] {
+            let (jitter, ttl) = (Jitter::new(percent, 7), Duration::from_secs(1000));
+            let all: Vec<Duration> = (0..10_000).map(|_| jitter.shorten(ttl)).collect();
+            let (least, most) = (all.iter().min().unwrap(), all.iter().max().unwrap());
+            let floor = ttl * (100 - percent) / 100;
+            assert!(*least >= floor && *most <= ttl, "{least:?} to {most:?}");
+            let spread = ttl.saturating_sub(floor);
+            assert!(most.saturating_sub(*least) >= spread * 9 / 10, "{least:?} to {most:?} of {percent} %");
+        }
+    }
+}

@@ -5,6 +5,7 @@
 //! place of its middle.
 
 use std::fmt::{self, Write};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -18,10 +19,10 @@ const GLOBAL: &str = "global";
 const KEY_BYTES_MAX: usize = 512;
 
 /// Under what a value is kept. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone)]
 pub struct CacheKey(Arc<KeyParts>);
 
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug)]
 struct KeyParts {
     text: String,
     tags: [Tag; TAGS],
@@ -110,12 +111,26 @@ impl CacheKey {
         Self::new(tenant, entity, &what, Tag::Lists(tenant.cloned(), entity.name().clone()))
     }
 
+    /// Anything that has a name of its own; `subject`: as one caller gets it. It goes when the record of that name changes.
+    pub fn named(tenant: Option<&TenantId>, entity: &Entity, subject: Option<&str>, name: &str) -> Self {
+        let tag = Tag::Record(tenant.cloned(), entity.name().clone(), name.to_owned());
+        let what = match subject {
+            None => format!("named:{}", escape(name)),
+            Some(subject) => format!("for:{}:{}", escape(subject), escape(name)),
+        };
+        Self::new(tenant, entity, &what, tag)
+    }
+
     fn new(tenant: Option<&TenantId>, entity: &Entity, what: &str, own: Tag) -> Self {
         let (name, version) = (entity.name(), entity.version());
         let whose = tenant.map_or(GLOBAL, TenantId::as_str);
         let mut text = format!("cifra:{whose}:{name}:{what}:v{version}");
         if text.len() > KEY_BYTES_MAX {
-            let kind = what.split(':').next().filter(|kind| matches!(*kind, "list" | "by")).unwrap_or("long");
+            let kind = what
+                .split(':')
+                .next()
+                .filter(|kind| matches!(*kind, "list" | "by" | "named" | "for"))
+                .unwrap_or("long");
             text = format!("cifra:{whose}:{name}:{kind}:%{}:v{version}", hex::encode(Sha256::digest(what)));
         }
         let tags = [
@@ -136,6 +151,21 @@ impl CacheKey {
     /// What it is invalidated by.
     pub fn tags(&self) -> &[Tag; TAGS] {
         &self.0.tags
+    }
+}
+
+/// The text says everything: the tags follow from it.
+impl PartialEq for CacheKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.text == other.0.text
+    }
+}
+
+impl Eq for CacheKey {}
+
+impl Hash for CacheKey {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.0.text.hash(hasher);
     }
 }
 

@@ -78,10 +78,10 @@ struct After {
 }
 
 /// What a value stands by, from before the database was asked.
-struct Asked {
-    at: u64,
-    created: Timestamp,
-    tokens: Option<[Token; TAGS]>,
+pub(super) struct Asked {
+    pub(super) at: u64,
+    pub(super) created: Timestamp,
+    pub(super) tokens: Option<[Token; TAGS]>,
 }
 
 impl Brought {
@@ -246,7 +246,7 @@ impl Inner {
     }
 
     /// Keeps here what was brought, and answers what the second tier is to be given: an envelope, and for how long.
-    fn keep(
+    pub(super) fn keep(
         &self,
         key: &CacheKey,
         entity: &Entity,
@@ -276,7 +276,7 @@ impl Inner {
     }
 
     /// For how long the second tier keeps what is believed for `ttl`.
-    fn kept_for(&self, ttl: Duration) -> Duration {
+    pub(super) fn kept_for(&self, ttl: Duration) -> Duration {
         ttl.max(self.config.l2.ttl)
     }
 

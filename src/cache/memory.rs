@@ -157,6 +157,11 @@ impl Memory {
         self.generations.invalidate(tags);
     }
 
+    /// The same; what is to stand after that, if nobody else invalidated anything of it since `seen`.
+    pub(super) fn invalidate_alone(&self, seen: &Seen, tags: &[Tag]) -> Option<Seen> {
+        self.generations.invalidate_alone(seen, tags)
+    }
+
     /// Removes what has a key that matches, also what is being read now; answers how many there were.
     pub(super) fn remove_matching(&self, pattern: &Glob) -> u64 {
         self.generations.pattern();

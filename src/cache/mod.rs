@@ -5,6 +5,7 @@
 //! answer; other nodes, and changes that other programs make, come in by triggers and the feed. Nothing here knows what
 //! a value is. Not here: who may see it; that is asked before.
 
+mod client;
 mod entity;
 mod envelope;
 pub mod figures;
@@ -25,12 +26,13 @@ mod tier;
 mod trust;
 pub mod write_behind;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use self::client::Whose;
 pub use self::entity::{Entity, Policy};
 use self::figures::Figures;
 use self::flight::Flights;
@@ -107,6 +109,8 @@ struct Inner {
     jitter: Jitter,
     figures: Figures,
     switches: Switches,
+    /// The kind of what [`Cache::cached`] keeps.
+    loose: OnceLock<Entity>,
 }
 
 impl Cache {
@@ -128,6 +132,7 @@ impl Cache {
             jitter: Jitter::new(config.jitter, Token::random().0),
             figures: Figures::default(),
             switches: Switches::new(config),
+            loose: OnceLock::new(),
         }))
     }
 
@@ -152,21 +157,18 @@ impl Cache {
     /// [`Away`] if it was not: it is not current until it is. Here everything is a miss all the same.
     pub async fn apply(&self, changed: &[Invalidation]) -> Result<(), Away> {
         let tags: Vec<Tag> = changed.iter().flat_map(Invalidation::tags).collect();
-        let memory = &self.0.memory;
-        memory.invalidate(&tags);
-        let Some(l2) = self.0.l2.as_ref().filter(|_| !tags.is_empty()) else { return Ok(()) };
-        let told = l2.renew(&tags).await;
-        // Until then somebody may have read from there what does not stand, and kept it here.
-        memory.invalidate(&tags);
-        told
+        self.renew(&tags).await
     }
 
-    /// Removes what is in memory here under keys that match `pattern` (see [`Glob`]), also what is being read now, and
-    /// answers how many there were.
-    pub async fn forget_matching(&self, pattern: &str) -> u64 {
-        let (inner, pattern) = (Arc::clone(&self.0), Glob::new(pattern));
-        // All keys are looked at.
-        tokio::task::spawn_blocking(move || inner.memory.remove_matching(&pattern)).await.unwrap_or_default()
+    /// Nothing with one of `tags` stands any more, in any tier.
+    async fn renew(&self, tags: &[Tag]) -> Result<(), Away> {
+        let memory = &self.0.memory;
+        memory.invalidate(tags);
+        let Some(l2) = self.0.l2.as_ref().filter(|_| !tags.is_empty()) else { return Ok(()) };
+        let told = l2.renew(tags).await;
+        // Until then somebody may have read from there what does not stand, and kept it here.
+        memory.invalidate(tags);
+        told
     }
 
     /// Everything that had changed in the database at `uptime` (of this process) was applied. What is kept here counts

@@ -1,5 +1,9 @@
 //! Reading through the cache, in one process: what is answered from where, and how often the database is asked.
 
+mod client;
+mod interleaved;
+mod keys;
+mod shared;
 pub(crate) mod stage;
 
 use std::sync::Arc;

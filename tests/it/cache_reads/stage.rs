@@ -31,6 +31,7 @@ pub(crate) struct Source(Arc<Inner>);
 struct Inner {
     begun: AtomicU64,
     dropped: AtomicU64,
+    answered: AtomicU64,
     version: AtomicU64,
     may_answer: Semaphore,
     fails: std::sync::atomic::AtomicBool,
@@ -114,6 +115,7 @@ impl Source {
         Self(Arc::new(Inner {
             begun: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
             version: AtomicU64::new(1),
             may_answer: Semaphore::new(0),
             fails: false.into(),
@@ -135,6 +137,7 @@ impl Source {
         let mut alive = Dropped(Some(self.clone()));
         self.0.may_answer.acquire().await.unwrap().forget();
         alive.0 = None;
+        self.0.answered.fetch_add(1, Ordering::SeqCst);
         if self.0.fails.load(Ordering::SeqCst) {
             return Err(Error::new(Code::Unavailable, "the database is away"));
         }
@@ -158,6 +161,11 @@ impl Source {
     /// How often it was asked.
     pub(crate) fn asked(&self) -> u64 {
         self.0.begun.load(Ordering::SeqCst)
+    }
+
+    /// How many of these it has answered.
+    pub(crate) fn answered(&self) -> u64 {
+        self.0.answered.load(Ordering::SeqCst)
     }
 
     /// How many of these were told to leave it.

@@ -3,6 +3,9 @@
 //! Whatever cannot be read exactly as it was written is nothing: of another layout, cut, longer, damaged, under another
 //! key. Golden files of every layout that ever was are in `fixtures/cache`. Not here: what makes a value stand.
 
+#[cfg(test)]
+mod tests;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::key::{CacheKey, TAGS};
