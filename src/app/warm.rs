@@ -12,6 +12,9 @@ use crate::telemetry::Tasks;
 
 /// It ends after this, wherever it is.
 const WARMED_FOR: Duration = Duration::from_secs(30);
+/// The feed follows changes by then, or the database is away.
+const FEED_WAIT_MAX: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// At most so many tenants, and so many of each of them where an entity's rows are of tenants.
 const TENANTS_MAX: u32 = 500;
 /// Files that were read last.
@@ -81,7 +84,17 @@ pub(super) fn start(services: &Arc<Services>, tasks: &Tasks) {
     let (services, stopping) = (Arc::clone(services), tasks.stopping().clone());
     tasks.spawn("warm the cache", async move {
         let operator = Principal::operator(TenantId::default_tenant(), Actor::Service);
-        match stopping.run_until_cancelled(services.warm(&operator)).await {
+        let warming = async {
+            // What is read before the feed begins to follow changes would not count after that.
+            let watched = async {
+                while !services.cache.is_watched() {
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+            };
+            drop(tokio::time::timeout(FEED_WAIT_MAX, watched).await);
+            services.warm(&operator).await
+        };
+        match stopping.run_until_cancelled(warming).await {
             Some(Ok(Warmed { tenants, files, pages })) => tracing::debug!(
                 tenants,
                 files,

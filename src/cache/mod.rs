@@ -177,6 +177,11 @@ impl Cache {
         self.0.trust.fresh_as_of(uptime);
     }
 
+    /// Whether somebody watches what changes in the database. What was read before they began does not count after that.
+    pub fn is_watched(&self) -> bool {
+        self.0.trust.is_watched()
+    }
+
     /// Whether the database does not answer now: then whoever can be answered with an aged value does not wait.
     pub fn database_away(&self, away: bool) {
         self.0.trust.set_away(away);

@@ -29,6 +29,11 @@ impl Trust {
         self.fresh_as_of.store(uptime, Ordering::Release);
     }
 
+    /// Whether anything was ever told.
+    pub(super) fn is_watched(&self) -> bool {
+        self.fresh_as_of.load(Ordering::Acquire) != UNWATCHED
+    }
+
     pub(super) fn set_away(&self, away: bool) {
         self.away.store(away, Ordering::Release);
     }
