@@ -58,6 +58,11 @@ need_postgresql() {
   compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || want "PostgreSQL's server programs" postgresql
 }
 
+# What other programs change in the database has to be noticed.
+need_sqlite() {
+  has sqlite3 || want "SQLite's command line" sqlite3
+}
+
 # Its server and its command line; Valkey's would do as well, under Redis' names.
 need_redis() {
   if ! { has redis-server && has redis-cli; }; then want "Redis' server programs" redis-server; fi
@@ -225,7 +230,7 @@ install_packages() {
 for part in "$@"; do
   case $part in
     build) need_rust; need_compiler; need_jpeg_tools; need_certificates ;;
-    test) need_postgresql; need_redis; need_nginx; need_tour_programs; need_example_programs; need_python; need_npm ;;
+    test) need_postgresql; need_sqlite; need_redis; need_nginx; need_tour_programs; need_example_programs; need_python; need_npm ;;
     image) need_container_engine ;;
     fuzz) need_cpp_compiler ;; # and after the packages, below
     lint) ;; # after the packages, below

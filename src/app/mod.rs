@@ -6,6 +6,7 @@
 
 mod accounts;
 mod caches;
+mod changes;
 mod identity;
 mod nodes;
 mod orphans;
@@ -208,6 +209,7 @@ impl App {
     ) -> bool {
         let Self { db, db_tasks, lock, clock, services, stores: _, sweeper, tasks, shutdown_timeout } = self;
         let (access, admin) = (services.files.access().clone(), Arc::clone(&services.cache_admin));
+        changes::start(&services.cache, &db, &clock, &tasks);
         warm::start(&services, &tasks);
         drop(services);
         tasks.spawn(

@@ -191,6 +191,14 @@ impl fmt::Display for Tag {
 }
 
 impl Invalidation {
+    /// The pattern of the keys that it takes away, if it goes by that.
+    pub fn pattern(&self) -> Option<&str> {
+        match self {
+            Self::Pattern(pattern) => Some(pattern),
+            _ => None,
+        }
+    }
+
     /// The tags that it takes away; none of a pattern, which has to be looked for, and of switches.
     pub fn tags(&self) -> Vec<Tag> {
         match self {

@@ -8,6 +8,7 @@
 mod client;
 mod entity;
 mod envelope;
+mod feed;
 pub mod figures;
 mod flight;
 mod generations;
@@ -34,6 +35,7 @@ use serde::de::DeserializeOwned;
 
 pub use self::client::Whose;
 pub use self::entity::{Entity, Policy};
+pub use self::feed::{Feed, announce};
 use self::figures::Figures;
 use self::flight::Flights;
 pub use self::glob::Glob;
@@ -151,7 +153,13 @@ impl Cache {
         let _ = self.apply(changed).await;
     }
 
-    /// The same, of changes that others made; for the feed, which wants to know whether L2 was told.
+    /// The same in this process alone; for the feed, which tells L2 by itself.
+    fn apply_here(&self, changed: &[Invalidation]) {
+        let tags: Vec<Tag> = changed.iter().flat_map(Invalidation::tags).collect();
+        self.0.memory.invalidate(&tags);
+    }
+
+    /// The same, for who wants to know whether L2 was told.
     ///
     /// # Errors
     /// [`Away`] if it was not: it is not current until it is. Here everything is a miss all the same.

@@ -34,6 +34,7 @@ const STEPS: &[Step] = &[
     step!(9, "sealing", "0009_sealing.sql"),
     step!(10, "jobs", "0010_jobs.sql"),
     step!(11, "thumbnails", "0011_thumbnails.sql"),
+    step!(12, "invalidations", "0012_invalidations.sql"),
     step!(13, "cache figures", "0013_cache_figures.sql"),
     step!(14, "write-behind", "0014_write_behind.sql"),
 ];

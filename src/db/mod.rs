@@ -19,6 +19,7 @@ pub mod idempotency_keys;
 pub mod identity;
 pub mod images;
 pub mod inspect;
+pub mod invalidations;
 mod job;
 pub mod jobs;
 pub mod keys;

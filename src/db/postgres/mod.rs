@@ -100,6 +100,11 @@ impl PostgresDb {
         Ok(self.inner.connect.clone().options(no_limits.map(|name| (name, "0"))).connect().await?)
     }
 
+    /// A connection of its own, for who asks so often that nobody wants it in the log.
+    pub(super) fn watcher(&self) -> Pool {
+        Pool::new(self.inner.connect.clone().disable_statement_logging(), 1)
+    }
+
     /// Lends a connection to `f`, whose statements are each for themselves.
     pub(super) async fn read<T>(
         &self,

@@ -122,7 +122,7 @@ impl Pool {
     }
 
     /// Waits until all are given back (not for ever) and closes them; from then on there are none.
-    pub(super) async fn close(&self) {
+    pub(in crate::db) async fn close(&self) {
         let all = Arc::clone(&self.0.places).acquire_many_owned(self.0.places_max);
         // Whoever has one after this is cut off by the end of the process.
         let _waited = timeout(CLOSE_MAX, all).await;
@@ -144,7 +144,7 @@ impl PostgresConn {
     }
 
     /// Back to the pool after `answer`, unless that shows that the connection is dead.
-    pub(super) fn settle<T>(self, answer: &Result<T>) {
+    pub(in crate::db) fn settle<T>(self, answer: &Result<T>) {
         match answer {
             Err(error) if is_broken(error) => self.pool.distrust(),
             _ => self.give_back(),

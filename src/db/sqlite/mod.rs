@@ -101,6 +101,11 @@ impl SqliteDb {
         Ok(Reader { conn: Some(conn), inner: Arc::clone(&self.inner), _permit: permit })
     }
 
+    /// A connection of its own, for who asks so often that nobody wants it in the log.
+    pub(super) async fn connect_watcher(&self) -> Result<SqliteConnection> {
+        Ok(self.inner.reading.clone().disable_statement_logging().connect().await?)
+    }
+
     /// Queues `job` for the writer.
     pub(super) fn submit(&self, urgency: Urgency, job: Job) -> Result<()> {
         self.inner.writer.submit(urgency, job)

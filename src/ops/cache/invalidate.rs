@@ -9,7 +9,7 @@ use super::CacheAdmin;
 use crate::base::id::InvalidId;
 use crate::base::principal::Scope;
 use crate::base::{Code, EntityName, Error, Principal, Result, TenantId, Timestamp};
-use crate::cache::Invalidation;
+use crate::cache::{Invalidation, announce};
 use crate::db::Urgency;
 use crate::db::audit::{self, Action, Entry};
 
@@ -123,14 +123,19 @@ impl CacheAdmin {
 
     /// Writes it down for the other nodes, with `entry`, and does it here.
     async fn tell(&self, changed: &[Invalidation], entry: Option<Entry>) -> Result<()> {
-        if let Some(entry) = entry {
-            self.db
-                .write(Urgency::Normal, move |c| {
-                    let entry = entry.clone();
-                    Box::pin(async move { audit::insert(c, &entry).await })
+        let others = changed.to_vec();
+        self.db
+            .write(Urgency::Normal, move |c| {
+                let (others, entry) = (others.clone(), entry.clone());
+                Box::pin(async move {
+                    announce(c, &others).await?;
+                    match entry {
+                        Some(entry) => audit::insert(c, &entry).await,
+                        None => Ok(()),
+                    }
                 })
-                .await?;
-        }
+            })
+            .await?;
         self.cache.invalidate(changed).await;
         Ok(())
     }

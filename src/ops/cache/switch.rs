@@ -7,6 +7,7 @@ use super::CacheAdmin;
 use crate::base::principal::{Actor, Scope};
 use crate::base::{Principal, Result};
 use crate::cache::switches::Switch;
+use crate::cache::{Invalidation, announce};
 use crate::db::audit::{self, Action, Entry};
 use crate::db::{Urgency, cache_switches};
 
@@ -63,14 +64,21 @@ impl CacheAdmin {
         let (name, now) = (switch.to_string(), self.clock.now());
         let entry = Entry::new(who, Action::CacheSwitched, &name, now).with("enabled", to == Switched::On);
         let entry = if matches!(switch, Switch::Subject(_)) { entry } else { entry.of(None) };
+        let mut told = vec![Invalidation::Switches];
+        if (switch, to) == (&Switch::AutoInvalidate, Switched::On) {
+            // What changed meanwhile was passed over.
+            let configured = self.cache.figures().entities().filter(|entity| !entity.is_built_in());
+            told.extend(configured.cloned().map(Invalidation::Everywhere));
+        }
         let changed = self.db.write(Urgency::Normal, move |c| {
-            let (name, entry) = (name.clone(), entry.clone());
+            let (name, entry, told) = (name.clone(), entry.clone(), told.clone());
             Box::pin(async move {
                 let changed = match to {
                     Switched::Off => cache_switches::turn_off(c, &name, now).await?,
                     Switched::On => cache_switches::turn_on(c, &name).await?,
                 };
                 if changed {
+                    announce(c, &told).await?;
                     audit::insert(c, &entry).await?;
                 }
                 Ok(changed)

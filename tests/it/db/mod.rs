@@ -11,6 +11,8 @@ mod files_change;
 mod files_list;
 mod idempotency_keys;
 mod identity;
+mod invalidations;
+mod invalidations_swept;
 mod jobs;
 mod journal;
 mod lists;

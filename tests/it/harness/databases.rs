@@ -29,7 +29,12 @@ impl TestDb {
 
     /// On PostgreSQL.
     pub(crate) async fn postgres() -> Self {
-        let url = DatabaseUrl::Postgres(postgres::server().new_database().await);
+        Self::postgres_on(postgres::server()).await
+    }
+
+    /// On a PostgreSQL server of its own.
+    pub(crate) async fn postgres_on(server: &postgres::PostgresServer) -> Self {
+        let url = DatabaseUrl::Postgres(server.new_database().await);
         Self::open("PostgreSQL", url, None).await
     }
 
