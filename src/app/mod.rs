@@ -14,6 +14,7 @@ mod pictures;
 mod rebuild;
 mod stores;
 mod time;
+mod watched;
 mod warm;
 
 use std::fs::File;
@@ -48,6 +49,7 @@ pub use self::orphans::orphans;
 pub use self::rebuild::{Rebuilding, rebuild};
 use self::stores::OpenedStores;
 pub use self::stores::examine_stores;
+pub use self::watched::{unwatch, watch};
 pub use self::warm::Warmed;
 
 /// How often the sweeper comes by.

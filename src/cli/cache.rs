@@ -1,13 +1,17 @@
-//! `cifra cache`: what the cache of a server does, and what it is to forget.
+//! `cifra cache`: what the cache of a server does, and what it is to forget; and which tables of this machine's database
+//! it watches.
 
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::exit::Failure;
+use super::local::Local;
 use super::output::{self, Format};
 use super::remote::Remote;
+use crate::app;
+use crate::base::EntityName;
 use crate::client::Invalidate;
 
 const EXAMPLES: &str = "\
@@ -16,7 +20,11 @@ Examples:
   cifra cache stats --json | jq .hit_rate
   cifra cache invalidate --entity Contact --id 42
   cifra cache invalidate --pattern 'cifra:acme:Deal:list:*'
-  cifra cache clear";
+  cifra cache clear
+  cifra cache watch Contact
+
+watch and unwatch work on the database that the configuration names, whether `cifra serve` runs or not; run them as the
+same user.";
 
 /// See what the cache does, and have things read from the database again
 #[derive(Debug, Args)]
@@ -50,6 +58,21 @@ enum Action {
         what: What,
         #[command(flatten)]
         remote: Remote,
+    },
+    /// Put triggers on an entity's table: what any program changes is seen within a second
+    #[command(after_help = "To be repeated after the table's key or tenant column got another name.")]
+    Watch {
+        /// The entity, as the configuration names it
+        entity: EntityName,
+        #[command(flatten)]
+        local: Local,
+    },
+    /// Take the triggers away: changes are seen when the entity's ttl is over
+    Unwatch {
+        /// The entity, whether the configuration names it or not
+        entity: EntityName,
+        #[command(flatten)]
+        local: Local,
     },
 }
 
@@ -91,6 +114,21 @@ impl CacheCommand {
                 let what = Invalidate { tenant, entity, id, pattern };
                 let done = remote.client(Duration::ZERO)?.invalidate(what).await?;
                 print_done(&done, remote.format())
+            }
+            Action::Watch { entity, local } => {
+                let table = app::watch(&local.load()?.config, &entity).await?;
+                let message = format!("watching {table} for {entity}");
+                let told =
+                    json!({ "entity": entity.as_str(), "table": table, "watched": true, "message": message });
+                print_done(&told, local.format())
+            }
+            Action::Unwatch { entity, local } => {
+                app::unwatch(&local.load()?.config, &entity).await?;
+                let message = format!("the table of {entity} is not watched");
+                print_done(
+                    &json!({ "entity": entity.as_str(), "watched": false, "message": message }),
+                    local.format(),
+                )
             }
         }
     }

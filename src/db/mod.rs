@@ -32,6 +32,7 @@ pub mod stores;
 pub mod tenants;
 pub mod thumbnails;
 mod time;
+pub mod triggers;
 pub mod upload_tokens;
 pub mod uploads;
 pub mod usage;

@@ -61,7 +61,7 @@ pub async fn sweep(c: &mut Conn, now: Timestamp, kept: Duration, limit: u32) -> 
             next_below = COALESCE((SELECT MAX(seq) FROM cifra_invalidations), 0),
             next_at = $1
         WHERE one = 1
-          AND next_at NOT BETWEEN $1 - $2 AND $1
+          AND next_at NOT BETWEEN $2 AND $1
     ";
     // The last row stays: by its token a cursor is known again.
     const SWEEP_SQLITE: &str = "
@@ -98,13 +98,13 @@ pub async fn sweep(c: &mut Conn, now: Timestamp, kept: Duration, limit: u32) -> 
             LIMIT $1
         )
     ";
-    let kept = i64::try_from(kept.as_micros()).unwrap_or(i64::MAX);
     let swept = match c {
         Conn::Sqlite(c) => {
-            sqlx::query(MOVE_SQLITE).bind(now).bind(kept).execute(&mut **c).await?;
+            sqlx::query(MOVE_SQLITE).bind(now).bind(now.minus(kept)).execute(&mut **c).await?;
             sqlx::query(SWEEP_SQLITE).bind(i64::from(limit)).execute(&mut **c).await?.rows_affected()
         }
         Conn::Postgres(c) => {
+            let kept = i64::try_from(kept.as_micros()).unwrap_or(i64::MAX);
             sqlx::query(MOVE_POSTGRES).bind(kept).execute(&mut **c).await?;
             sqlx::query(SWEEP_POSTGRES).bind(i64::from(limit)).execute(&mut **c).await?.rows_affected()
         }

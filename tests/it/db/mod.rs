@@ -21,6 +21,7 @@ mod sealed;
 mod soak;
 mod sqlite;
 mod thumbnails;
+mod triggers;
 mod usage;
 mod write_behind;
 mod writer;
@@ -28,6 +29,7 @@ mod writer;
 use std::collections::BTreeMap;
 
 pub(crate) use self::files::a_file;
+pub(crate) use self::invalidations::by_hand;
 
 use cifra::base::crc::Crc64;
 use cifra::base::metadata::Metadata;

@@ -1,0 +1,131 @@
+//! What other programs change in the database is seen through the API within a second.
+
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use cifra::db::DatabaseUrl;
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::db::by_hand;
+use crate::harness::databases::{TestDb, both_engines};
+use crate::harness::{TestApp, config};
+
+const CONTACT: &str = "entities:\n  Contact: { table: contacts, tenant_column: tenant, ttl: 1h }\n";
+/// Nobody is answered with what others changed longer ago.
+const BOUND: Duration = Duration::from_secs(1);
+
+/// `cifra cache …` on the test's database.
+fn cifra(test: &TestDb, arguments: &[&str]) -> Output {
+    let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+    std::fs::write(file.path(), CONTACT).unwrap();
+    let url = match &test.url {
+        DatabaseUrl::Sqlite(file) => format!("sqlite://{}", file.display()),
+        DatabaseUrl::Postgres(url) => url.clone(),
+    };
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cifra"));
+    command.args(arguments).arg("--config").arg(file.path()).env_clear().env("DATABASE_URL", url);
+    command.output().unwrap()
+}
+
+fn done(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+async fn service(test: &TestDb) -> TestApp {
+    let app = TestApp::builder().with(|config| {
+        config.database.url = test.url.clone();
+        config.database.max_connections = 4;
+        config.entities = config::loaded(CONTACT).entities;
+    });
+    Box::pin(app.start()).await
+}
+
+/// Asks until the answer is `expected`; all other answers were asked for within [`BOUND`] of now, or say that they are
+/// older: on a machine that is too busy for the database to answer in time.
+async fn is_soon(app: &TestApp, path: &str, expected: impl Fn(&Value) -> bool) {
+    let since = Instant::now();
+    loop {
+        let asked = since.elapsed();
+        let answer = app.get(path).await;
+        let source = answer.find("x-cache").unwrap_or("nothing").to_owned();
+        let answer = if answer.status == 200 { answer.json() } else { Value::Null };
+        if expected(&answer) {
+            return;
+        }
+        let in_time = asked < BOUND || (source == "STALE" && asked < 10 * BOUND);
+        assert!(in_time, "{asked:?} after it was changed {path} answers from {source}: {answer}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_another_program_changes_is_seen_within_a_second() {
+    for test in both_engines().await {
+        by_hand(&test, "CREATE TABLE contacts (id BIGINT PRIMARY KEY, tenant TEXT, name TEXT)");
+        by_hand(&test, "INSERT INTO contacts VALUES (1, 'default', 'Ann')");
+        let said = done(&cifra(&test, &["cache", "watch", "Contact"]));
+        assert!(said.contains("contacts") && said.contains("Contact"), "{said}");
+        let app = service(&test).await;
+        let (path, list) = ("/api/entities/Contact/1", "/api/entities/Contact?name=Bob");
+        for _ in 0..3 {
+            for _ in 0..3 {
+                app.get(path).await.expect(200);
+                app.get(list).await.expect(200);
+            }
+            by_hand(&test, "UPDATE contacts SET name = 'Bob'");
+            is_soon(&app, list, |answer| answer["items"][0]["name"] == "Bob").await;
+            is_soon(&app, path, |answer| answer["name"] == "Bob").await;
+            by_hand(&test, "DELETE FROM contacts");
+            is_soon(&app, path, Value::is_null).await;
+            by_hand(&test, "INSERT INTO contacts VALUES (1, 'default', 'Ann')");
+            is_soon(&app, path, |answer| answer["name"] == "Ann").await;
+            is_soon(&app, list, |answer| answer["items"] == serde_json::json!([])).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_another_program_changes_is_seen_within_a_second() {
+    for test in both_engines().await {
+        by_hand(&test, "CREATE TABLE contacts (id BIGINT PRIMARY KEY, tenant TEXT)");
+        let app = service(&test).await;
+        let made =
+            app.send(Method::POST, "/api/files?filename=a.txt", &[("content-type", "text/plain")], "bytes");
+        let made = made.await.expect(201).json();
+        let path = format!("/api/files/{}", made["id"].as_str().unwrap());
+        for _ in 0..3 {
+            app.get(&path).await.expect(200);
+        }
+        by_hand(&test, "UPDATE cifra_files SET filename = 'b.txt', version = version + 1");
+        is_soon(&app, &path, |answer| answer["filename"] == "b.txt").await;
+        by_hand(&test, "DELETE FROM cifra_file_metadata");
+        by_hand(&test, "DELETE FROM cifra_files");
+        is_soon(&app, &path, Value::is_null).await;
+    }
+}
+
+#[tokio::test]
+async fn watching_needs_an_entity_that_is_configured_and_fits() {
+    let test = TestDb::sqlite().await;
+    let said = |output: Output| (output.status.code(), String::from_utf8(output.stderr).unwrap());
+    let (code, told) = said(cifra(&test, &["cache", "watch", "Deal"]));
+    assert_eq!(code, Some(3), "{told}");
+    assert!(told.contains("Deal") && told.contains("Contact"), "{told}");
+    let (code, told) = said(cifra(&test, &["cache", "watch", "File"]));
+    assert_eq!(code, Some(3), "{told}");
+    assert!(told.contains("built in"), "{told}");
+    let (code, told) = said(cifra(&test, &["cache", "watch", "Contact"]));
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("entities.Contact.table") && told.contains("contacts"), "{told}");
+
+    by_hand(&test, "CREATE TABLE contacts (id BIGINT PRIMARY KEY, tenant TEXT)");
+    let shown = done(&cifra(&test, &["cache", "watch", "Contact", "--json"]));
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((&shown["entity"], &shown["table"]), (&"Contact".into(), &"\"contacts\"".into()), "{shown}");
+    for name in ["Contact", "Contact", "Deal"] {
+        done(&cifra(&test, &["cache", "unwatch", name]));
+    }
+    by_hand(&test, "INSERT INTO contacts VALUES (1, 'default')");
+}

@@ -1,0 +1,190 @@
+//! Triggers on tables that are not ours.
+
+use std::collections::BTreeSet;
+
+use cifra::base::EntityName;
+use cifra::db::invalidations::{Change, Cursor, Reader};
+use cifra::db::triggers::{self, Watched};
+use cifra::db::{Db, catalog};
+
+use super::invalidations::by_hand;
+use super::{read, write};
+use crate::harness::databases::{TestDb, both_engines};
+
+/// What `table` has to say is told as changes of contacts, known by `key`.
+async fn watch(db: &Db, table: &'static str, key: &str, tenant: Option<&str>) -> Watched {
+    let table =
+        read(db, move |c| Box::pin(async move { catalog::table(c, None, table).await })).await.unwrap();
+    let column = |name: &str| table.column(name).unwrap().clone();
+    let watched = Watched {
+        entity: EntityName::of("Contact"),
+        key: column(key),
+        tenant: tenant.map(column),
+        table: table.clone(),
+    };
+    let put = watched.clone();
+    write(db, move |c| {
+        let put = put.clone();
+        Box::pin(async move { triggers::put(c, &put).await })
+    })
+    .await;
+    watched
+}
+
+async fn unwatch(db: &Db) {
+    write(db, |c| Box::pin(async move { triggers::remove(c, &EntityName::of("Contact")).await })).await;
+}
+
+/// What a change by hand makes everybody hear: `kind tenant id`.
+struct Ear {
+    reader: Reader,
+    cursor: Cursor,
+}
+
+impl Ear {
+    async fn new(db: &Db) -> Self {
+        let mut reader = Reader::new(db);
+        let cursor = reader.since(None).await.unwrap().now;
+        Self { reader, cursor }
+    }
+
+    async fn heard(&mut self) -> BTreeSet<String> {
+        let news = self.reader.since(Some(&self.cursor)).await.unwrap();
+        self.cursor = news.now;
+        news.changes.unwrap().iter().map(in_short).collect()
+    }
+
+    async fn hears(&mut self, test: &TestDb, statement: &str, expected: &[&str]) {
+        by_hand(test, statement);
+        let expected: BTreeSet<String> = expected.iter().map(|line| (*line).to_owned()).collect();
+        assert_eq!(self.heard().await, expected, "{}: {statement}", test.engine);
+    }
+}
+
+fn in_short(change: &Change) -> String {
+    let Change { kind, tenant_id, entity, record_id, pattern, automatic } = change;
+    assert_eq!(entity.as_deref(), Some("Contact"), "{change:?}");
+    assert!(*automatic && pattern.is_none(), "{change:?}");
+    format!("{kind} {} {}", tenant_id.as_deref().unwrap_or("-"), record_id.as_deref().unwrap_or("-"))
+}
+
+#[tokio::test]
+async fn changes_of_a_watched_table_are_told_until_it_is_not_watched_any_more() {
+    for test in both_engines().await {
+        // Names that need quotes, and one that the trigger's own text could take for its own.
+        by_hand(
+            &test,
+            r#"CREATE TABLE "Con""tacts" ("I d" BIGINT PRIMARY KEY, company TEXT, many TEXT, cifra_changed TEXT)"#,
+        );
+        let news = {
+            let mut ear = Ear::new(&test.db).await;
+            watch(&test.db, r#"Con"tacts"#, "I d", Some("company")).await;
+            let news = ear.reader.since(Some(&ear.cursor)).await.unwrap();
+            news.changes.unwrap()
+        };
+        let told: Vec<&str> = news.iter().map(|change| change.kind.as_str()).collect();
+        assert_eq!(told, ["everywhere"], "{}: nobody saw what changed before", test.engine);
+        assert!(!news[0].automatic, "{}: this counts whatever is switched off", test.engine);
+
+        let mut ear = Ear::new(&test.db).await;
+        let table = r#""Con""tacts""#;
+        let insert =
+            format!(r#"INSERT INTO {table} ("I d", company) VALUES (1, 'acme'), (-9007199254740993, 'b')"#);
+        ear.hears(&test, &insert, &["record acme 1", "record b -9007199254740993"]).await;
+        ear.hears(&test, &format!(r#"UPDATE {table} SET many = 'x' WHERE "I d" = 1"#), &["record acme 1"])
+            .await;
+        let moved = format!(r#"UPDATE {table} SET company = 'c', "I d" = 2 WHERE "I d" = 1"#);
+        ear.hears(&test, &moved, &["record acme 1", "record c 2"]).await;
+        ear.hears(
+            &test,
+            &format!(r#"UPDATE {table} SET company = NULL WHERE "I d" = 2"#),
+            &["record c 2", "record - 2"],
+        )
+        .await;
+        ear.hears(&test, &format!(r#"DELETE FROM {table} WHERE "I d" = 2"#), &["record - 2"]).await;
+        // Again: the same, once.
+        watch(&test.db, r#"Con"tacts"#, "I d", Some("company")).await;
+        let mut ear = Ear::new(&test.db).await;
+        ear.hears(&test, &format!("DELETE FROM {table}"), &["record b -9007199254740993"]).await;
+        unwatch(&test.db).await;
+        unwatch(&test.db).await;
+        ear.hears(&test, &insert, &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_row_without_a_key_is_no_record_and_its_change_succeeds() {
+    for test in both_engines().await {
+        by_hand(&test, "CREATE TABLE contacts (number BIGINT PRIMARY KEY, mail TEXT UNIQUE)");
+        watch(&test.db, "contacts", "mail", None).await;
+        let mut ear = Ear::new(&test.db).await;
+        let insert = "INSERT INTO contacts (number, mail) VALUES (1, 'a@b.c'), (2, NULL)";
+        ear.hears(&test, insert, &["record - a@b.c", "entity - -"]).await;
+    }
+}
+
+#[tokio::test]
+async fn ids_are_told_as_paths_have_them() {
+    for test in both_engines().await {
+        let (kind, id) = match test.engine {
+            "SQLite" => ("UUID", "x'0199AAAABBBB7CCC8DDDEEEEFFFF0001'"),
+            _ => ("UUID", "'0199AAAA-BBBB-7CCC-8DDD-EEEEFFFF0001'"),
+        };
+        by_hand(&test, &format!("CREATE TABLE contacts (id {kind} PRIMARY KEY, mail TEXT)"));
+        watch(&test.db, "contacts", "id", None).await;
+        let mut ear = Ear::new(&test.db).await;
+        let told = "record - 0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001";
+        ear.hears(&test, &format!("INSERT INTO contacts (id) VALUES ({id})"), &[told]).await;
+    }
+}
+
+#[tokio::test]
+async fn many_rows_partitions_and_other_roles_on_postgresql() {
+    let test = TestDb::postgres().await;
+    by_hand(
+        &test,
+        "CREATE SCHEMA crm;
+         CREATE TABLE contacts (id BIGINT, company TEXT, PRIMARY KEY (id)) PARTITION BY RANGE (id);
+         CREATE TABLE crm.low PARTITION OF contacts FOR VALUES FROM (0) TO (1000);
+         CREATE TABLE crm.high PARTITION OF contacts FOR VALUES FROM (1000) TO (2000);
+         CREATE ROLE salesman; GRANT USAGE ON SCHEMA crm TO salesman; GRANT ALL ON contacts, crm.low TO salesman",
+    );
+    watch(&test.db, "contacts", "id", Some("company")).await;
+    let mut ear = Ear::new(&test.db).await;
+    let many =
+        "INSERT INTO contacts SELECT n, CASE n % 2 WHEN 0 THEN 'acme' END FROM generate_series(1, 101) AS n";
+    ear.hears(&test, many, &["entity acme -", "entity - -"]).await;
+    ear.hears(&test, "INSERT INTO crm.high VALUES (1001, 'acme')", &["record acme 1001"]).await;
+    ear.hears(&test, "UPDATE contacts SET id = 1002 WHERE id = 2", &["record acme 2", "record acme 1002"])
+        .await;
+    ear.hears(
+        &test,
+        "MERGE INTO contacts USING (VALUES (7)) AS v (id) ON contacts.id = v.id WHEN MATCHED THEN DELETE",
+        &["record - 7"],
+    )
+    .await;
+    ear.hears(
+        &test,
+        "SET ROLE salesman; SET search_path = crm; DELETE FROM low WHERE id = 8",
+        &["record acme 8"],
+    )
+    .await;
+    by_hand(&test, "TRUNCATE contacts");
+    assert_eq!(ear.heard().await, BTreeSet::from(["everywhere - -".to_owned()]));
+    unwatch(&test.db).await;
+    ear.hears(&test, "INSERT INTO crm.low VALUES (1, 'acme')", &[]).await;
+}
+
+#[tokio::test]
+async fn a_table_that_the_database_does_not_let_us_watch_is_named() {
+    let test = TestDb::sqlite().await;
+    by_hand(&test, "CREATE TABLE contacts (id BIGINT PRIMARY KEY)");
+    let mut watched = watch(&test.db, "contacts", "id", None).await;
+    watched.table.name = "none".to_owned();
+    let refused = test.db.write(cifra::db::Urgency::Normal, move |c| {
+        let watched = watched.clone();
+        Box::pin(async move { triggers::put(c, &watched).await })
+    });
+    let error = refused.await.unwrap_err();
+    assert!(error.detail().contains("triggers on \"none\""), "{error}");
+}
