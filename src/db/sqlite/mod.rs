@@ -157,12 +157,16 @@ impl Drop for Reader {
     }
 }
 
-/// Makes an empty file that only its owner may read (SQLite gives its log the same rights). An existing one is
-/// left as it is.
+/// Makes an empty file that only its owner may read (SQLite gives its log the same rights). An existing one is left as it
+/// is, and not even opened: to close it would end the locks that this process has on it already, and another program
+/// would take the log for its own (`sqlite.org/howtocorrupt.html`, 2.2).
 async fn create(path: PathBuf) -> Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     let shown = path.display().to_string();
     let create = move || {
+        if path.try_exists()? {
+            return Ok(());
+        }
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
@@ -172,10 +176,11 @@ async fn create(path: PathBuf) -> Result<()> {
     tokio::task::spawn_blocking(create)
         .await
         .map_err(|error| Error::internal("the database could not be opened", error))?
-        .map_err(|error| {
-            Error::new(Code::Internal, format!("the database file `{shown}` could not be opened or created"))
-                .caused_by(error)
-        })
+        .map_err(|error: std::io::Error| cannot_open(&shown).caused_by(error))
+}
+
+fn cannot_open(file: impl std::fmt::Display) -> Error {
+    Error::new(Code::Internal, format!("the database file `{file}` could not be opened or created"))
 }
 
 /// Reads the schema: enough to see that this is a database, cheap enough for every start. A page that is damaged
@@ -187,6 +192,10 @@ async fn prove_sound(path: &Path, connection: &mut SqliteConnection) -> Result<(
 }
 
 fn explain(path: &Path, error: sqlx::Error) -> Error {
+    const CANTOPEN: &str = "14";
+    if matches!(&error, sqlx::Error::Database(said) if said.code().as_deref() == Some(CANTOPEN)) {
+        return cannot_open(path.display()).caused_by(error);
+    }
     if kind(&error) != Kind::Damaged {
         return error.into();
     }
