@@ -1,10 +1,14 @@
 //! Who reads through the cache: files, lists, thumbnails, tenants. What is changed here shows at once; what was likely to be
-//! asked for is there before anybody asks.
+//! asked for is there before anybody asks; what is kept outlives the database.
+
+use std::time::{Duration, Instant};
 
 use axum::http::Method;
+use cifra::config::DatabaseUrl;
 use serde_json::{Value, json};
 
 use crate::harness::pictures::jpeg;
+use crate::harness::postgres::PostgresServer;
 use crate::harness::process::{Server, until};
 use crate::harness::{Answer, TestApp, bytes};
 
@@ -131,4 +135,41 @@ async fn what_was_read_last_is_in_memory_after_a_start_and_when_an_operator_says
     let app = TestApp::start().await;
     app.post("/api/cache/warm", &json!({})).await.expect(200);
     assert_eq!(app.get("/api/entities/Tenant/default").await.header("x-cache"), "L1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_kept_is_answered_while_the_database_is_away_and_says_so() {
+    let server = PostgresServer::start();
+    let url = server.new_service_database().await;
+    let app =
+        TestApp::builder().with(|config| config.database.url = DatabaseUrl::Postgres(url)).start().await;
+    let (file, other) = (app.file(bytes(100)).await, app.file(bytes(10)).await);
+    for path in [file.file_path().as_str(), BY_NAME] {
+        kept(&app, path).await;
+    }
+    server.stop_in_order();
+    for path in [file.file_path().as_str(), BY_NAME] {
+        // What was read within the last second still counts.
+        until("it is known to be away", async || {
+            let asked = Instant::now();
+            let answer = app.get(path).await.expect(200);
+            assert!(asked.elapsed() < Duration::from_secs(1), "{path}: {:?}", asked.elapsed());
+            (answer.header("x-cache") == "STALE").then_some(())
+        })
+        .await;
+    }
+    let content = app.get(&file.content_path()).await.expect(200);
+    assert_eq!(content.body, file.bytes);
+    app.get(&other.file_path()).await.problem(503, "unavailable");
+    server.resume();
+    until("it is back", async || {
+        let answer = app.get(&file.file_path()).await.expect(200);
+        (answer.header("x-cache") != "STALE").then_some(())
+    })
+    .await;
+    until("it takes changes", async || {
+        (rename(&app, &file.file_path(), "new").await.status == 200).then_some(())
+    })
+    .await;
+    assert_eq!(app.get(&file.file_path()).await.json()["filename"], "new");
 }
