@@ -6,7 +6,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run install test soak fuzz lint audit bench bench-thumbnails image-check setup
+.PHONY: help run install test soak fuzz lint audit bench bench-thumbnails bench-cache image-check setup
 # Two cargo runs at once would only wait for each other's lock.
 .NOTPARALLEL:
 
@@ -74,6 +74,9 @@ bench: ## Measure cifra beside nginx and two tus servers, whole processes
 bench-thumbnails: ## Measure our thumbnails beside sharp's and vipsthumbnail's: CPU and likeness
 	@scripts/setup.sh build
 	benches/compare/thumbnails/run.sh $(ARGS)
+
+bench-cache: ## Measure the cache: a file's record beside nginx, memory beside bentocache
+	benches/compare/cache/run.sh $(ARGS)
 
 setup: ## Install all that the other targets need, and nothing else
 	@scripts/setup.sh build test lint

@@ -2,10 +2,11 @@
 //!
 //! This file reads the flags and decides the order of runs. `scenario` does one run, `servers` starts and stops,
 //! `http`, `upload`, `small` and `download` are the load, `garage` and `throttle` the object store below, `process` asks the kernel, `results`, `goals` and `report` make
-//! sense of the numbers; `thumbnails` is a comparison of its own. Started by `make bench` (benches/compare/run.sh); see README.md beside this file.
+//! sense of the numbers; `thumbnails` and `cache` are comparisons of their own. Started by `make bench` (benches/compare/run.sh); see README.md beside this file.
 #![expect(clippy::print_stdout, reason = "the report is what this program is for")]
 #![expect(clippy::cast_precision_loss, reason = "bytes and counts become rates; 53 bits are plenty")]
 
+mod cache;
 mod download;
 mod garage;
 mod goals;
@@ -71,6 +72,9 @@ struct Flags {
     /// Instead of servers: thumbnails of the pictures in this folder (thumbnails/setup.sh brings them).
     #[arg(long)]
     thumbnails: Option<PathBuf>,
+    /// Instead of servers: the cache, beside nginx and bentocache (cache/setup.sh brings them).
+    #[arg(long)]
+    cache: bool,
     /// Measure; without it nothing happens.
     #[arg(long)]
     run: bool,
@@ -83,14 +87,18 @@ struct Flags {
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
-    if let Some(folder) = &flags.thumbnails {
-        return match compare_thumbnails(&flags, folder) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
+    let alone = match &flags.thumbnails {
+        Some(folder) => Some(compare_thumbnails(&flags, folder)),
+        None => flags.cache.then(|| compare_cache(&flags)),
+    };
+    if let Some(compared) = alone {
+        return compared.map_or_else(
+            |error| {
                 eprintln!("error: {error}");
                 ExitCode::FAILURE
-            }
-        };
+            },
+            |()| ExitCode::SUCCESS,
+        );
     }
     if !flags.run {
         // `cargo bench` and `cargo test --all-targets` start this too; half an hour of load is not what they mean.
@@ -108,11 +116,7 @@ fn main() -> ExitCode {
 }
 
 fn compare(flags: &Flags) -> Result<Results> {
-    let places = Places {
-        cifra: flags.cifra.canonicalize()?,
-        peers: peers_folder(flags)?.canonicalize()?,
-        runs: flags.dir.canonicalize()?,
-    };
+    let places = places(flags)?;
     interrupt::listen()?;
     let payload = Payload::new();
     let mut results = Results::default();
@@ -148,6 +152,24 @@ fn compare_thumbnails(flags: &Flags, folder: &Path) -> Result<()> {
     }
     println!("{report}");
     Ok(())
+}
+
+fn compare_cache(flags: &Flags) -> Result<()> {
+    interrupt::listen()?;
+    let report = cache::measure(&places(flags)?, flags.rounds)?;
+    if let Some(path) = &flags.out {
+        fs::write(path, &report)?;
+    }
+    println!("{report}");
+    Ok(())
+}
+
+fn places(flags: &Flags) -> Result<Places> {
+    Ok(Places {
+        cifra: flags.cifra.canonicalize()?,
+        peers: peers_folder(flags)?.canonicalize()?,
+        runs: flags.dir.canonicalize()?,
+    })
 }
 
 /// All rounds of one scenario, the order of the servers rotated by one each round.
