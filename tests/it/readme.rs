@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cifra::config::DatabaseUrl;
+use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
 use crate::harness::pictures::jpeg;
@@ -134,6 +135,21 @@ async fn a_table_of_ones_own_is_read_as_the_page_on_caching_says() {
     let bob = r#"[{"id":2,"tenant":"default","name":"Bob","stage":"new"}]"#;
     assert_eq!((*name, *list), ("Ann", bob));
     assert!(source.starts_with("x-cache: "), "{source}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_cache_saves_is_shown_as_the_page_on_caching_says() {
+    let app = TestApp::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("report.pdf"), "%PDF-1.7 nothing").unwrap();
+    let said = typing(&app, folder.path(), typed("docs/caching.md", "## What it saves")).await;
+    let lines: Vec<&str> = said.lines().collect();
+    let counts: Value = serde_json::from_str(lines[2]).unwrap();
+    assert!(counts["hits"].as_u64().unwrap() >= 490, "all but the first of 500: {said}");
+    assert!(said.contains("hit rate"), "{said}");
+    let [off, bypass, on] = lines.last_chunk::<3>().unwrap();
+    assert!(off.starts_with("the cache is off") && on.starts_with("the cache is on"), "{said}");
+    assert_eq!(bypass.to_lowercase().trim(), "x-cache: bypass");
 }
 
 #[test]
