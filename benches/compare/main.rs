@@ -44,6 +44,7 @@ pub(crate) fn fail<T>(message: String) -> Result<T> {
 
 /// Compare cifra with @tus/server, rustus and nginx on this machine.
 #[derive(Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 struct Flags {
     /// The cifra binary; by default the one built with this program.
     #[arg(long, default_value = env!("CARGO_BIN_EXE_cifra"))]

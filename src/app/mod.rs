@@ -14,8 +14,8 @@ mod pictures;
 mod rebuild;
 mod stores;
 mod time;
-mod watched;
 mod warm;
+mod watched;
 
 use std::fs::File;
 use std::future::Future;
@@ -49,8 +49,8 @@ pub use self::orphans::orphans;
 pub use self::rebuild::{Rebuilding, rebuild};
 use self::stores::OpenedStores;
 pub use self::stores::examine_stores;
-pub use self::watched::{unwatch, watch};
 pub use self::warm::Warmed;
+pub use self::watched::{unwatch, watch};
 
 /// How often the sweeper comes by.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);

@@ -89,8 +89,8 @@ fn ours(places: &Places) -> Result<Speed> {
         let who = Principal::open(tenant.clone());
         let keys: Vec<CacheKey> =
             (0..KEYS).map(|id| CacheKey::record(Some(&tenant), &contact, &id.to_string())).collect();
-        for id in 0..KEYS {
-            read(&cache, &contact, &keys[id], &who, id).await?;
+        for (id, key) in keys.iter().enumerate() {
+            read(&cache, &contact, key, &who, id).await?;
         }
         let mut order = Order(1);
         for _ in 0..READS / 4 {
