@@ -1,10 +1,13 @@
 //! `/api/cache` over HTTP: its shapes, who may, what a switch does, what an invalidation may name.
 
+use std::time::Duration;
+
 use axum::http::Method;
 use cifra::base::Timestamp;
 use serde_json::{Value, json};
 
-use crate::harness::{OPERATOR, TestApp};
+use crate::harness::process::until;
+use crate::harness::{OPERATOR, TestApp, TestUpload};
 
 /// The names of a JSON object's members.
 fn names(value: &Value) -> Vec<&str> {
@@ -201,6 +204,29 @@ async fn a_tenant_invalidates_its_own_and_an_operator_everybodys() {
         (json!({ "pattern": "*" }), json!(["*"])),
     ] {
         assert_eq!(invalidate(body).await.expect(200).json()["invalidated"], what);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_invalidated_by_pattern_or_cleared_is_read_from_the_database_again() {
+    let app = TestApp::start().await;
+    let [one, other] = [app.file(vec![1]).await, app.file(vec![2]).await];
+    let source = async |file: &TestUpload| {
+        app.get(&format!("/api/files/{}", file.id)).await.expect(200).header("x-cache").to_owned()
+    };
+    for (call, body) in [
+        ("invalidate", json!({ "pattern": format!("cifra:default:File:{}:*", one.id) })),
+        ("clear", json!({})),
+    ] {
+        // The feed hears of the files' creation a moment later, and they are misses once more.
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        until("both in memory", async || {
+            (source(&one).await == "L1" && source(&other).await == "L1").then_some(())
+        })
+        .await;
+        app.post(&format!("/api/cache/{call}"), &body).await.expect(200);
+        assert_eq!(source(&one).await, "DB", "{call}");
+        assert_eq!(source(&other).await, if call == "clear" { "DB" } else { "L1" }, "{call}");
     }
 }
 

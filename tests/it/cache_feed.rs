@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use cifra::db::DatabaseUrl;
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::db::by_hand;
 use crate::harness::databases::{TestDb, both_engines};
+use crate::harness::process::until;
 use crate::harness::{TestApp, config};
 
 const CONTACT: &str = "entities:\n  Contact: { table: contacts, tenant_column: tenant, ttl: 1h }\n";
@@ -34,7 +35,14 @@ fn done(output: &Output) -> String {
 }
 
 async fn service(test: &TestDb) -> TestApp {
+    node(test, "local").await
+}
+
+/// One of several, with a store of its own.
+async fn node(test: &TestDb, name: &str) -> TestApp {
+    let store = config::loaded(&format!("file_upload: {{ storage: {{ name: {name} }} }}"));
     let app = TestApp::builder().with(|config| {
+        config.file_upload.storage.name = store.file_upload.storage.name;
         config.database.url = test.url.clone();
         config.database.max_connections = 4;
         config.entities = config::loaded(CONTACT).entities;
@@ -103,6 +111,36 @@ async fn a_file_that_another_program_changes_is_seen_within_a_second() {
         by_hand(&test, "DELETE FROM cifra_file_metadata");
         by_hand(&test, "DELETE FROM cifra_files");
         is_soon(&app, &path, Value::is_null).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_switched_or_made_a_miss_at_one_node_is_so_at_the_others_within_a_second() {
+    let test = TestDb::postgres().await;
+    by_hand(&test, "CREATE TABLE contacts (id BIGINT PRIMARY KEY, tenant TEXT, name TEXT)");
+    by_hand(&test, "INSERT INTO contacts VALUES (1, 'default', 'Ann')");
+    let (here, there) = tokio::join!(node(&test, "a"), node(&test, "b"));
+    let path = "/api/entities/Contact/1";
+    let source = async || there.get(path).await.expect(200).header("x-cache").to_owned();
+    let kept = async || until("kept", async || (source().await == "L1").then_some(())).await;
+    kept().await;
+
+    // Nobody watches the table: only what is told counts.
+    for (body, name) in [
+        (json!({ "entity": "Contact", "id": "1" }), "Bob"),
+        (json!({ "pattern": "cifra:default:Contact:1:*" }), "Cid"),
+        (json!({ "tenant": "default" }), "Dan"),
+    ] {
+        by_hand(&test, &format!("UPDATE contacts SET name = '{name}'"));
+        kept().await;
+        here.post("/api/cache/invalidate", &body).await.expect(200);
+        is_soon(&there, path, |answer| answer["name"] == name).await;
+    }
+    for (enabled, is) in [(false, "BYPASS"), (true, "L1")] {
+        here.post("/api/cache/toggle-global", &json!({ "enabled": enabled })).await.expect(200);
+        let since = Instant::now();
+        until("switched", async || (source().await == is).then_some(())).await;
+        assert!(since.elapsed() < 3 * BOUND, "{:?}", since.elapsed()); // reading it anew, on a busy machine, included
     }
 }
 

@@ -62,7 +62,8 @@ impl CacheAdmin {
     ///
     /// # Errors
     /// `Forbidden` without the scope `write`, and for another tenant's values unless `who` is an operator;
-    /// `InvalidRequest` for an id without its entity, for an entity that is none, and for a pattern beside the rest.
+    /// `InvalidRequest` for an id without its entity, for an entity that is none, for a pattern beside the rest, and for
+    /// any pattern where the second tier is a Redis cluster.
     pub async fn invalidate(&self, who: &Principal, wanted: Wanted) -> Result<Invalidated> {
         who.require(Scope::Write)?;
         self.check(who, &wanted)?;
@@ -79,6 +80,8 @@ impl CacheAdmin {
         who.require_operator()?;
         let entry = Entry::new(who, Action::CacheCleared, &"cache", self.clock.now()).of(None);
         self.tell(&[Invalidation::All], Some(entry)).await?;
+        // Nothing of it stands; its memory is free too.
+        self.cache.forget_matching("*").await;
         Ok(self.clock.now())
     }
 
@@ -123,6 +126,10 @@ impl CacheAdmin {
 
     /// Writes it down for the other nodes, with `entry`, and does it here.
     async fn tell(&self, changed: &[Invalidation], entry: Option<Entry>) -> Result<()> {
+        // First what the second tier may refuse.
+        for pattern in changed.iter().filter_map(Invalidation::pattern) {
+            self.cache.delete_pattern(pattern).await?;
+        }
         let others = changed.to_vec();
         self.db
             .write(Urgency::Normal, move |c| {
