@@ -16,9 +16,11 @@ const FORGET_EVERY: Duration = Duration::from_mins(1);
 /// At most so many rows in one transaction, so that no receipt waits for long.
 const ROWS_AT_ONCE: u32 = 2_000;
 
-/// Until the service stops.
-pub(super) fn start(cache: &Cache, db: &Db, clock: &Arc<dyn Clock>, tasks: &Tasks) {
-    let feed = Feed::new(cache.clone(), db, Arc::clone(clock));
+/// Until the service stops. Once this is ready it is known from when on changes are heard of, and what is switched off:
+/// nobody is to be answered before.
+pub(super) async fn start(cache: &Cache, db: &Db, clock: &Arc<dyn Clock>, tasks: &Tasks) {
+    let mut feed = Feed::new(cache.clone(), db, Arc::clone(clock));
+    feed.poll().await;
     tasks.spawn("cache feed", feed.run(tasks.clone()));
     let (db, clock, stopping) = (db.clone(), Arc::clone(clock), tasks.clone());
     tasks.spawn(

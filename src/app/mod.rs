@@ -211,7 +211,7 @@ impl App {
     ) -> bool {
         let Self { db, db_tasks, lock, clock, services, stores: _, sweeper, tasks, shutdown_timeout } = self;
         let (access, admin) = (services.files.access().clone(), Arc::clone(&services.cache_admin));
-        changes::start(&services.cache, &db, &clock, &tasks);
+        changes::start(&services.cache, &db, &clock, &tasks).await;
         warm::start(&services, &tasks);
         drop(services);
         tasks.spawn(

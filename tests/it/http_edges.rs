@@ -123,7 +123,7 @@ async fn a_parameter_that_nobody_documented_is_refused_on_every_route() {
     for (path, item) in document["paths"].as_object().unwrap() {
         for method in item.as_object().unwrap().keys().filter(|method| *method != "head") {
             let path = path.replace("{index}", "0").replace("{code}", "not-found");
-            let path = path.replace("{size}", "small").replace("{id}", NOBODY);
+            let path = path.replace("{size}", "small").replace("{entity}", "File").replace("{id}", NOBODY);
             let method: Method = method.to_uppercase().parse().unwrap();
             let json = [("content-type", "application/json")];
             let told = app.send(method.clone(), &format!("{path}?filename=a&surplus=1"), &json, "").await;

@@ -125,6 +125,13 @@ impl Second {
             // Until then somebody may have read from there what does not stand, and kept it in memory.
             cache.apply_here(changed);
         }
+        for pattern in changed.iter().filter_map(Invalidation::pattern) {
+            // From a tier that all share, whoever asked for it has removed it.
+            if !self.tier.is_shared() {
+                self.tier.remove_matching(pattern).await.map_err(|_| Away)?;
+                cache.forget_matching(pattern).await;
+            }
+        }
         let before = self.tier.advance(&in_tier(now)).await?;
         let before = before.and_then(|cursor| cursor.text.parse::<Cursor>().ok());
         if went_back(before.as_ref(), stood) {

@@ -26,7 +26,8 @@ pub(crate) fn by_hand(test: &TestDb, statement: &str) {
     let mut program = match &test.url {
         DatabaseUrl::Sqlite(file) => {
             let mut program = Command::new("sqlite3");
-            program.arg("-bail").arg(file).arg(statement);
+            // The service may be writing.
+            program.args(["-bail", "-cmd", ".timeout 10000"]).arg(file).arg(statement);
             program
         }
         DatabaseUrl::Postgres(url) => {

@@ -94,10 +94,7 @@ impl Client {
             5 => {
                 let (id, _) = self.uploads().await;
                 self.until_answered("a deletion", &[204, 404], async |api| api.delete_file(&id).await).await;
-                self.until_answered("a deleted file", &[404], async |api| {
-                    api.get(&format!("/api/files/{id}")).await
-                })
-                .await;
+                self.is_gone(&id).await;
                 None
             }
             _ => Some(self.uploads().await),
@@ -180,6 +177,20 @@ impl Client {
             Ok(got.0)
         };
         self.until_answered("a download", &[200], read).await;
+    }
+
+    /// The file is gone everywhere: at the node that deleted it at once, at the others a second after they hear of changes
+    /// again; until then they may answer it.
+    async fn is_gone(&self, id: &str) {
+        let begun = Instant::now();
+        let asked = async |api: Api| api.get(&format!("/api/files/{id}")).await;
+        let mut gone = 0;
+        while gone < 2 * self.nodes.len() {
+            let answer = self.until_answered("a deleted file", &[200, 404], asked).await;
+            gone = if answer.status == 404 { gone + 1 } else { 0 };
+            assert!(begun.elapsed() < GIVES_UP, "a deleted file stays: {answer:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Makes a call, to another node each time, until the answer is one of `wanted`. Anything else but "come back later"
