@@ -3,9 +3,10 @@
 -- a pattern that somebody wants gone. Each node reads them a few times a second; an hour later they go.
 
 CREATE TABLE cifra_invalidations (
-    seq BIGSERIAL NOT NULL PRIMARY KEY,
-    -- Whose they are. Rows become visible when that transaction commits, in another order than that of `seq`: who reads
-    -- on asks for what was not visible to their last snapshot, by this.
+    -- Not of a sequence: who inserts into a watched table may ask for lastval() after it.
+    id UUID NOT NULL DEFAULT gen_random_uuid() PRIMARY KEY,
+    -- Whose they are. Rows become visible when that transaction commits: who reads on asks for what was not visible to
+    -- their last snapshot, by this.
     xid BIGINT NOT NULL DEFAULT CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT),
     kind TEXT NOT NULL,
     -- NULL: of no tenant.

@@ -18,6 +18,9 @@ const GLOBAL: &str = "global";
 /// A longer key is hashed. Redis would take 512 MiB, people's terminals don't.
 const KEY_BYTES_MAX: usize = 512;
 
+/// The id of a longer one is hashed in its tag.
+const TAG_ID_BYTES_MAX: usize = 128;
+
 /// Under what a value is kept. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct CacheKey(Arc<KeyParts>);
@@ -185,6 +188,10 @@ impl fmt::Display for Tag {
             Self::Everywhere(entity) => write!(f, "*:{entity}"),
             Self::Entity(tenant, entity) => write!(f, "{}:{entity}", whose(tenant)),
             Self::Lists(tenant, entity) => write!(f, "{}:{entity}:*", whose(tenant)),
+            Self::Record(tenant, entity, id) if id.len() > TAG_ID_BYTES_MAX => {
+                // Anybody may ask for what is not there.
+                write!(f, "{}:{entity}:#{}", whose(tenant), hex::encode(Sha256::digest(id)))
+            }
             Self::Record(tenant, entity, id) => write!(f, "{}:{entity}:={}", whose(tenant), escape(id)),
         }
     }

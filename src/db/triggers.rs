@@ -1,9 +1,12 @@
 //! Triggers on tables that are not ours, so that `cifra_invalidations` tells of their changes too, whoever makes them.
 //!
 //! [`put`] them, [`remove`] them; both can be repeated. They only add rows to our table, in the transaction of the
-//! change, with our rights: who changes a row needs none on our tables. Of statements that change over 100 rows
-//! PostgreSQL tells once. Called by `app` for `cifra cache watch`.
+//! change, with our rights: who changes a row needs none on our tables. For the same reason they run nothing that
+//! belongs to the table's owner: where a column is gone, or of a type that somebody made, whose output may be anybody's
+//! function, they tell that anything may have changed. Of statements that change over 100 rows PostgreSQL tells once.
+//! Called by `app` for `cifra cache watch`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use sqlx::{AssertSqlSafe, Executor};
@@ -84,7 +87,8 @@ pub async fn remove(c: &mut Conn, entity: &EntityName) -> Result<()> {
     let name = name(entity);
     let statements = match c {
         Conn::Sqlite(_) => {
-            EVENTS.map(|(event, ..)| format!("DROP TRIGGER IF EXISTS {name}_{event}")).to_vec()
+            let words = EVENTS.map(|(event, ..)| event).into_iter().chain([REPLACED]);
+            words.map(|event| format!("DROP TRIGGER IF EXISTS {name}_{event}")).collect()
         }
         Conn::Postgres(_) => vec![format!("DROP FUNCTION IF EXISTS {name}() CASCADE")],
     };
@@ -100,6 +104,11 @@ const EVENTS: [(&str, &str, &[&str], &str); 3] = [
     ("updated", "UPDATE", &["OLD", "NEW"], "OLD TABLE AS cifra_before NEW TABLE AS cifra_changed"),
     ("deleted", "DELETE", &["OLD"], "OLD TABLE AS cifra_changed"),
 ];
+
+/// In the name of the trigger that SQLite needs for `INSERT OR REPLACE`, which deletes a row and tells no trigger of it.
+const REPLACED: &str = "replaced";
+/// PostgreSQL's first number for what is not its own.
+const FIRST_OWN_OID: u32 = 16_384;
 
 /// What triggers and the function of an entity are called. Names of entities are words.
 fn name(entity: &EntityName) -> String {
@@ -135,13 +144,26 @@ fn on_sqlite(watched: &Watched) -> Vec<String> {
             selects.join("\n    UNION\n    ")
         )
     };
-    EVENTS.iter().map(statement).collect()
+    let mut statements: Vec<String> = EVENTS.iter().map(statement).collect();
+    let was = told(watched, "was", "");
+    let (there, new) = (watched.key.of("was"), watched.key.of("NEW"));
+    statements.push(format!(
+        "CREATE TRIGGER {name}_{REPLACED} BEFORE INSERT ON {table} BEGIN\n    {INTO}\n    \
+         SELECT {was} FROM {table} AS was WHERE {there} = {new};\nEND"
+    ));
+    statements
 }
 
 /// `ours`: the schema of our tables. `parts`: the table, and those that it has its rows from.
 fn on_postgres(watched: &Watched, ours: &str, parts: &[String]) -> Vec<String> {
     let (name, entity) = (name(&watched.entity), &watched.entity);
     let changed = told(watched, "changed", "cifra_many OR ");
+    let columns: BTreeSet<String> = [Some(&watched.key), watched.tenant.as_ref()]
+        .into_iter()
+        .flatten()
+        .map(|of| literal(&of.name))
+        .collect();
+    let (count, columns) = (columns.len(), Vec::from_iter(columns).join(", "));
     let mut statements = vec![
         format!(
             "CREATE FUNCTION {ours}.{name}() RETURNS trigger
@@ -149,7 +171,11 @@ fn on_postgres(watched: &Watched, ours: &str, parts: &[String]) -> Vec<String> {
              DECLARE
                  cifra_many BOOLEAN;
              BEGIN
-                 IF TG_OP = 'TRUNCATE' THEN
+                 IF TG_OP = 'TRUNCATE' OR {count} > (
+                     SELECT COUNT(*) FROM pg_catalog.pg_attribute AS a
+                     WHERE a.attrelid = TG_RELID AND NOT a.attisdropped AND a.atttypid < {FIRST_OWN_OID}
+                       AND a.attname IN ({columns})
+                 ) THEN
                      INSERT INTO cifra_invalidations (kind, entity, automatic) VALUES ('everywhere', '{entity}', TRUE);
                      RETURN NULL;
                  END IF;
@@ -181,6 +207,11 @@ fn on_postgres(watched: &Watched, ours: &str, parts: &[String]) -> Vec<String> {
         ));
     }
     statements
+}
+
+/// A text in SQL.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }
 
 /// For the operator, who may be able to allow it.

@@ -90,8 +90,8 @@ pub async fn sweep(c: &mut Conn, now: Timestamp, kept: Duration, limit: u32) -> 
     ";
     const SWEEP_POSTGRES: &str = "
         DELETE FROM cifra_invalidations
-        WHERE seq IN (
-            SELECT seq
+        WHERE id IN (
+            SELECT id
             FROM cifra_invalidations
             WHERE xid < (SELECT swept_below FROM cifra_invalidation_horizon WHERE one = 1)
                OR xid >= CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS TEXT) AS BIGINT)

@@ -5,6 +5,8 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
+use uuid::Uuid;
+
 use super::CacheAdmin;
 use crate::base::id::InvalidId;
 use crate::base::principal::Scope;
@@ -160,12 +162,24 @@ fn plan(who: &Principal, wanted: Wanted) -> Vec<Invalidation> {
         None if who.is_operator() => vec![own(), None],
         None => vec![own()],
     };
-    let one = |tenant| match (wanted.entity.clone(), wanted.id.clone()) {
-        (Some(entity), Some(id)) => Invalidation::Record { tenant, entity, id },
-        (Some(entity), None) => Invalidation::Entity { tenant, entity },
-        (None, _) => Invalidation::Tenant(tenant),
-    };
-    tenants.into_iter().map(one).collect()
+    // A UUID may be written in several ways, and a record is known by one of them.
+    let canonical = wanted.id.as_deref().and_then(|id| id.parse::<Uuid>().ok()).map(|id| id.to_string());
+    let mut ids: Vec<Option<String>> = vec![wanted.id];
+    if canonical.is_some() && canonical != ids[0] {
+        ids.push(canonical);
+    }
+    let mut all = Vec::new();
+    for tenant in tenants {
+        for id in &ids {
+            let tenant = tenant.clone();
+            all.push(match (wanted.entity.clone(), id.clone()) {
+                (Some(entity), Some(id)) => Invalidation::Record { tenant, entity, id },
+                (Some(entity), None) => Invalidation::Entity { tenant, entity },
+                (None, _) => Invalidation::Tenant(tenant),
+            });
+        }
+    }
+    all
 }
 
 /// Which keys it concerns.

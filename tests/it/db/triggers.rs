@@ -176,6 +176,53 @@ async fn many_rows_partitions_and_other_roles_on_postgresql() {
 }
 
 #[tokio::test]
+async fn whoever_writes_to_a_watched_table_on_postgresql_runs_nothing_of_ours_and_we_nothing_of_theirs() {
+    let test = TestDb::postgres().await;
+    by_hand(&test, "CREATE TABLE contacts (id BIGSERIAL PRIMARY KEY, company TEXT); CREATE SEQUENCE other");
+    watch(&test.db, "contacts", "id", Some("company")).await;
+    let mut ear = Ear::new(&test.db).await;
+    // What was given to them last is still what their own table gave them.
+    let lastval = "DO $$ BEGIN
+        INSERT INTO contacts (company) VALUES ('acme');
+        ASSERT lastval() = currval('contacts_id_seq');
+    END $$";
+    ear.hears(&test, lastval, &["record acme 1"]).await;
+
+    by_hand(&test, "ALTER TABLE contacts RENAME COLUMN company TO firm");
+    ear.hears(&test, "UPDATE contacts SET firm = 'other'", &["everywhere - -"]).await;
+    by_hand(&test, "ALTER TABLE contacts RENAME COLUMN firm TO company");
+    ear.hears(&test, "UPDATE contacts SET company = 'acme'", &["record acme 1", "record other 1"]).await;
+
+    // A type whose text is made by its owner's function, which must not run with our rights.
+    by_hand(
+        &test,
+        "CREATE TABLE ran (who TEXT);
+         CREATE TYPE tricky AS (id BIGINT);
+         CREATE FUNCTION tell(tricky) RETURNS TEXT LANGUAGE plpgsql AS $$ BEGIN
+             INSERT INTO ran VALUES (CURRENT_USER); RETURN 'x';
+         END $$;
+         CREATE CAST (tricky AS TEXT) WITH FUNCTION tell(tricky);
+         ALTER TABLE contacts ALTER COLUMN company TYPE tricky USING ROW(1)::tricky",
+    );
+    ear.hears(&test, "UPDATE contacts SET company = ROW(2)::tricky", &["everywhere - -"]).await;
+    by_hand(&test, "DO $$ BEGIN ASSERT NOT EXISTS (SELECT FROM ran); END $$");
+}
+
+#[tokio::test]
+async fn a_row_that_sqlite_replaces_is_told_too() {
+    let test = TestDb::sqlite().await;
+    by_hand(&test, "CREATE TABLE contacts (id INTEGER PRIMARY KEY, company TEXT)");
+    by_hand(&test, "INSERT INTO contacts VALUES (1, 'acme'), (2, 'acme')");
+    watch(&test.db, "contacts", "id", Some("company")).await;
+    let mut ear = Ear::new(&test.db).await;
+    let moved = "INSERT OR REPLACE INTO contacts VALUES (1, 'other'), (3, 'other')";
+    ear.hears(&test, moved, &["record acme 1", "record other 1", "record other 3"]).await;
+    ear.hears(&test, "INSERT INTO contacts (company) VALUES ('acme')", &["record acme 4"]).await;
+    unwatch(&test.db).await;
+    ear.hears(&test, "INSERT OR REPLACE INTO contacts VALUES (1, 'acme')", &[]).await;
+}
+
+#[tokio::test]
 async fn a_table_that_the_database_does_not_let_us_watch_is_named() {
     let test = TestDb::sqlite().await;
     by_hand(&test, "CREATE TABLE contacts (id BIGINT PRIMARY KEY)");
