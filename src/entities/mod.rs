@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use self::schema::Schema;
 use self::table::Served;
@@ -118,6 +119,37 @@ impl EntityService {
         Ok(found)
     }
 
+    /// Whether `who` may know of what is called `name`: everybody may of what is not configured here.
+    pub fn may_see(&self, who: &Principal, name: &EntityName) -> bool {
+        self.served.get(name).is_none_or(|served| served.scope(who).is_ok())
+    }
+
+    /// Whether the rows of `name` are no tenant's.
+    pub fn is_shared(&self, name: &EntityName) -> bool {
+        self.served.get(name).is_some_and(|served| served.config.tenant_column.is_none())
+    }
+
+    /// What the record of `name` is known by that somebody calls `id`.
+    ///
+    /// # Errors
+    /// `InvalidRequest` for an id that no record can have.
+    pub async fn id_of(self: &Arc<Self>, name: &EntityName, id: &str) -> Result<String> {
+        let Some(served) = self.served.get(name) else {
+            let built_in = id.parse::<Uuid>().map_or_else(|_| id.to_owned(), |id| id.to_string());
+            return Ok(built_in);
+        };
+        let schema = self.schema(served).await?;
+        Ok(Self::asked(served, &schema, id)?.text)
+    }
+
+    fn asked(served: &Served, schema: &Schema, id: &str) -> Result<Asked> {
+        let kind = schema.key().kind;
+        values::asked(kind, schema.table.engine, id).ok_or_else(|| {
+            let (name, expected) = (&served.config.name, kind.describe());
+            Error::new(Code::InvalidRequest, format!("`{id}` is no id of `{name}`: expected {expected}"))
+        })
+    }
+
     /// The record `id`, by the table as `schema` has it.
     async fn record(
         self: &Arc<Self>,
@@ -127,11 +159,7 @@ impl EntityService {
         tenant: Option<&TenantId>,
         id: &str,
     ) -> Result<Read<Record>> {
-        let kind = schema.key().kind;
-        let asked = values::asked(kind, schema.table.engine, id).ok_or_else(|| {
-            let (name, expected) = (&served.config.name, kind.describe());
-            Error::new(Code::InvalidRequest, format!("`{id}` is no id of `{name}`: expected {expected}"))
-        })?;
+        let asked = Self::asked(served, schema, id)?;
         let key = CacheKey::record(tenant, &schema.entity, &asked.text);
         let (service, served, tenant) = (Arc::clone(self), Arc::clone(served), tenant.cloned());
         let loaded_by = Arc::clone(schema);

@@ -5,8 +5,6 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
-use uuid::Uuid;
-
 use super::CacheAdmin;
 use crate::base::id::InvalidId;
 use crate::base::principal::Scope;
@@ -66,9 +64,12 @@ impl CacheAdmin {
     /// `Forbidden` without the scope `write`, and for another tenant's values unless `who` is an operator;
     /// `InvalidRequest` for an id without its entity, for an entity that is none, for a pattern beside the rest, and for
     /// any pattern where the second tier is a Redis cluster.
-    pub async fn invalidate(&self, who: &Principal, wanted: Wanted) -> Result<Invalidated> {
+    pub async fn invalidate(&self, who: &Principal, mut wanted: Wanted) -> Result<Invalidated> {
         who.require(Scope::Write)?;
         self.check(who, &wanted)?;
+        if let (Some(entity), Some(id)) = (&wanted.entity, &wanted.id) {
+            wanted.id = Some(self.entities.id_of(entity, id).await?);
+        }
         let changed = plan(who, wanted);
         self.tell(&changed, None).await?;
         Ok(Invalidated { what: changed.iter().flat_map(patterns).collect(), at: self.clock.now() })
@@ -111,11 +112,16 @@ impl CacheAdmin {
             (Some(_), Some(id)) if id.is_empty() || id.len() > TEXT_BYTES_MAX => {
                 return refuse(format!("an id has 1 to {TEXT_BYTES_MAX} bytes"));
             }
-            (Some(entity), _) if !self.knows(entity) => {
+            (Some(entity), _) if !self.knows(entity) || !self.entities.may_see(who, entity) => {
                 let mut known = BTreeSet::from(EntityName::BUILT_IN);
-                known.extend(self.cache.figures().entities().map(EntityName::as_str));
+                let visible = self.cache.figures().entities().filter(|name| self.entities.may_see(who, name));
+                known.extend(visible.map(EntityName::as_str));
                 let known = Vec::from_iter(known).join(", ");
                 return refuse(format!("there is no entity `{entity}`: there are {known}"));
+            }
+            (Some(entity), _) if self.entities.is_shared(entity) && !who.is_operator() => {
+                let detail = format!("`{entity}` belongs to all tenants: that needs an operator's key");
+                return Err(Error::new(Code::Forbidden, detail));
             }
             _ => {}
         }
@@ -162,24 +168,12 @@ fn plan(who: &Principal, wanted: Wanted) -> Vec<Invalidation> {
         None if who.is_operator() => vec![own(), None],
         None => vec![own()],
     };
-    // A UUID may be written in several ways, and a record is known by one of them.
-    let canonical = wanted.id.as_deref().and_then(|id| id.parse::<Uuid>().ok()).map(|id| id.to_string());
-    let mut ids: Vec<Option<String>> = vec![wanted.id];
-    if canonical.is_some() && canonical != ids[0] {
-        ids.push(canonical);
-    }
-    let mut all = Vec::new();
-    for tenant in tenants {
-        for id in &ids {
-            let tenant = tenant.clone();
-            all.push(match (wanted.entity.clone(), id.clone()) {
-                (Some(entity), Some(id)) => Invalidation::Record { tenant, entity, id },
-                (Some(entity), None) => Invalidation::Entity { tenant, entity },
-                (None, _) => Invalidation::Tenant(tenant),
-            });
-        }
-    }
-    all
+    let one = |tenant| match (wanted.entity.clone(), wanted.id.clone()) {
+        (Some(entity), Some(id)) => Invalidation::Record { tenant, entity, id },
+        (Some(entity), None) => Invalidation::Entity { tenant, entity },
+        (None, _) => Invalidation::Tenant(tenant),
+    };
+    tenants.into_iter().map(one).collect()
 }
 
 /// Which keys it concerns.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::base::principal::Scope;
-use crate::base::{Clock, Principal, Result, Timestamp};
+use crate::base::{Clock, EntityName, Principal, Result, Timestamp};
 use crate::cache::figures::Shown;
 use crate::cache::{Cache, TierSize};
 use crate::db::{Db, Urgency};
@@ -107,7 +107,10 @@ impl CacheAdmin {
     /// `Forbidden` without the scope `read`.
     pub async fn stats(&self, who: &Principal) -> Result<Stats> {
         who.require(Scope::Read)?;
-        let figures = self.cache.figures().show(&self.db, self.clock.now()).await;
+        let mut figures = self.cache.figures().show(&self.db, self.clock.now()).await;
+        figures
+            .entities
+            .retain(|name, _| name.parse().is_ok_and(|name: EntityName| self.entities.may_see(who, &name)));
         let (report, switches) = (self.cache.report().await, self.cache.switches());
         let cleaned_at = self.cleaned_at.load(Ordering::Relaxed);
         Ok(Stats {

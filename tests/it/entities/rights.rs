@@ -1,5 +1,7 @@
 //! Whose rows: a tenant's own, everybody's, or an operator's alone.
 
+use serde_json::json;
+
 use super::{CONTACT, CONTACTS, Shop};
 use crate::harness::OPERATOR;
 
@@ -38,7 +40,7 @@ async fn a_tenant_sees_its_own_rows_and_what_is_shared() {
             shop.app.get(path).await.problem(403, "forbidden");
         }
         // Tenants of this table are numbers: one that is none has nothing in it.
-        assert_eq!(shop.get("/api/entities/Visit").await["items"], serde_json::json!([]));
+        assert_eq!(shop.get("/api/entities/Visit").await["items"], json!([]));
         let unknown = shop.app.get("/api/entities/Nothing").await.problem(404, "entity-not-found");
         assert!(!unknown["entities"].to_string().contains("Ledger"), "{unknown}");
 
@@ -54,5 +56,18 @@ async fn a_tenant_sees_its_own_rows_and_what_is_shared() {
         shop.app.get_with("/api/entities/Contact/1", &other).await.problem(404, "record-not-found");
         shop.app.act_as_nobody();
         shop.app.get("/api/entities/Product/1").await.problem(401, "unauthenticated");
+
+        // The cache tells of no entity that one may not read, and takes away what everybody has for an operator only.
+        shop.app.act_as(&shop.app.key("acme", "write").await);
+        let figures = shop.get("/api/cache/stats").await["entities"].to_string();
+        assert!(figures.contains("Contact") && !figures.contains("Ledger"), "{figures}");
+        let invalidate = async |body| shop.app.post("/api/cache/invalidate", &body).await;
+        let unknown = invalidate(json!({ "entity": "Ledger" })).await.problem(400, "invalid-request");
+        assert!(!unknown["detail"].to_string().contains("are Ledger"), "{unknown}");
+        invalidate(json!({ "entity": "Product" })).await.problem(403, "forbidden");
+        // A record is known by one text, however its id is written.
+        let done = invalidate(json!({ "entity": "Contact", "id": "001" })).await.expect(200).json();
+        assert_eq!(done["invalidated"][0], "cifra:acme:Contact:1:*");
+        invalidate(json!({ "entity": "Contact", "id": "one" })).await.problem(400, "invalid-request");
     }
 }
