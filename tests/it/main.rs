@@ -5,6 +5,7 @@ mod audit;
 mod blob_local;
 mod blob_object;
 mod cache_api;
+mod cache_chaos;
 mod cache_feed;
 mod cache_figures;
 mod cache_reads;

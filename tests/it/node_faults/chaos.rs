@@ -67,17 +67,17 @@ async fn chaos(time: Duration, clients: u64) {
 }
 
 /// What comes next, always the same after the same seed.
-struct Luck(u64);
+pub(crate) struct Luck(pub(crate) u64);
 
 impl Luck {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 >> 20) % bound
     }
 
-    async fn wait(&mut self, at_most: Duration) {
+    pub(crate) async fn wait(&mut self, at_most: Duration) {
         let most = u64::try_from(at_most.as_millis()).unwrap();
         tokio::time::sleep(Duration::from_millis(50 + self.below(most))).await; // any moment is a bad one
     }

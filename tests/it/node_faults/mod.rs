@@ -3,7 +3,7 @@
 //!
 //! After each test every byte is compared, and nothing is left in the bucket, in rows or in Redis.
 
-mod chaos;
+pub(crate) mod chaos;
 mod clients;
 pub(crate) mod kills;
 mod outages;
