@@ -33,13 +33,17 @@ pub struct Warmed {
 
 impl Services {
     /// Reads tenants, the files that were read last and the first pages of entities that are marked `warm`; as much of it as
-    /// half a minute allows.
+    /// half a minute allows. Nothing while the cache is off.
     ///
     /// # Errors
     /// `Forbidden` unless `who` is an operator; `Unavailable`.
     pub async fn warm(&self, who: &Principal) -> Result<Warmed> {
         who.require_operator()?;
         let mut warmed = Warmed::default();
+        if !self.cache.switches().is_on_globally() {
+            // Nothing of it would be kept.
+            return Ok(warmed);
+        }
         // What is not read by then is read when somebody asks for it.
         if let Ok(done) = tokio::time::timeout(WARMED_FOR, self.read_all(&mut warmed)).await {
             done?;

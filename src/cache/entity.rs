@@ -32,6 +32,11 @@ impl Entity {
         &self.policy
     }
 
+    /// The same, for who reads what counts as nobody's answer.
+    pub(super) fn uncounted(&self) -> Self {
+        Self { index: EntityIndex::NONE, ..self.clone() }
+    }
+
     /// The same, believed as `policy` says.
     #[must_use]
     pub fn believed(self, policy: Policy) -> Self {

@@ -44,9 +44,12 @@ impl Cache {
     {
         let inner = &self.0;
         let begun = inner.clock.uptime();
+        // What the service reads for itself (it warms the cache) is nobody's answer, and no load that an answer cost.
+        let for_itself = matches!(who.actor(), Actor::Service).then(|| entity.uncounted());
+        let entity = for_itself.as_ref().unwrap_or(entity);
         if entity.policy.ttl.is_zero() || !inner.switches.is_on(entity.name(), who) {
             let value = load().await?.map(Arc::new);
-            return Ok(inner.told(entity, who, value, Source::Bypass, begun));
+            return Ok(inner.told(entity, value, Source::Bypass, begun));
         }
         let now = micros(begun);
         let known = inner.memory.look(key, &inner.trust, now);
@@ -59,12 +62,12 @@ impl Cache {
             Some((value?, entry, worth))
         });
         let aged = match known {
-            Some((value, _, Worth::Fresh)) => return Ok(inner.told(entity, who, value, Source::L1, begun)),
+            Some((value, _, Worth::Fresh)) => return Ok(inner.told(entity, value, Source::L1, begun)),
             Some((value, entry, Worth::Due)) => {
                 if !entry.waits_to_retry(now) {
                     inner.refresh(entity, key, now, erased(load), load::decode::<T>);
                 }
-                return Ok(inner.told(entity, who, value, Source::L1, begun));
+                return Ok(inner.told(entity, value, Source::L1, begun));
             }
             Some((_, entry, worth)) => Some((entry, worth)),
             None => None,
@@ -73,25 +76,16 @@ impl Cache {
         let value = typed::<T>(found.value.as_ref()).map_err(|_| {
             Error::internal("the value cannot be read", format!("two kinds of values have the key `{key}`"))
         })?;
-        Ok(inner.told(entity, who, value, found.source, begun))
+        Ok(inner.told(entity, value, found.source, begun))
     }
 }
 
 impl Inner {
-    /// Counts an answer, and makes it. What the service reads for itself (it warms the cache) is nobody's answer.
+    /// Counts an answer, and makes it.
     #[inline]
-    fn told<T>(
-        &self,
-        entity: &Entity,
-        who: &Principal,
-        value: Option<Arc<T>>,
-        source: Source,
-        begun: Duration,
-    ) -> Read<T> {
+    fn told<T>(&self, entity: &Entity, value: Option<Arc<T>>, source: Source, begun: Duration) -> Read<T> {
         let took = self.clock.uptime().saturating_sub(begun);
-        if !matches!(who.actor(), Actor::Service) {
-            self.figures.answered(entity.index, source, took);
-        }
+        self.figures.answered(entity.index, source, took);
         Read { value, source, took }
     }
 

@@ -135,8 +135,21 @@ async fn what_was_read_last_is_in_memory_after_a_start_and_when_an_operator_says
     assert_eq!(before["hits"].as_u64().unwrap() + 1, after["hits"].as_u64().unwrap(), "{after}");
 
     let app = TestApp::start().await;
+    let counted = async || {
+        let stats = app.get("/api/cache/stats").await.expect(200).json();
+        [&stats["queries_saved"], &stats["total_hits"], &stats["total_misses"]].map(Value::clone)
+    };
+    let before = counted().await;
     app.post("/api/cache/warm", &json!({})).await.expect(200);
+    assert_eq!(counted().await, before, "what nobody asked for counts as nobody's");
     assert_eq!(app.get("/api/entities/Tenant/default").await.header("x-cache"), "L1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_cache_is_off_nothing_is_warmed() {
+    let app = TestApp::builder().with(|config| config.cache.enabled = false).start().await;
+    let warmed = app.post("/api/cache/warm", &json!({})).await.expect(200).json();
+    assert_eq!((&warmed["tenants"], &warmed["files"], &warmed["pages"]), (&json!(0), &json!(0), &json!(0)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

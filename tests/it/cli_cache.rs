@@ -48,9 +48,12 @@ async fn what_is_to_be_forgotten_is_named_and_refusals_have_their_exit_codes() {
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["invalidated"], json!(["cifra:default:*"]));
     assert_eq!(printed(&app, OPERATOR, &["clear"]).await, "the cache is empty\n");
+    let warmed = printed(&app, OPERATOR, &["warm"]).await;
+    assert!(warmed.contains("1 tenant"), "{warmed}");
     for (key, arguments, code) in [
         (&reader, &["invalidate"][..], 4),
         (&writer, &["clear"], 4),
+        (&writer, &["warm"], 4),
         (&writer, &["invalidate", "--tenant", "other"], 4),
         (&writer, &["invalidate", "--id", "7"], 2),
         (&writer, &["invalidate", "--entity", "File", "--pattern", "*"], 2),

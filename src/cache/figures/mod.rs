@@ -28,6 +28,11 @@ const OTHERS: &str = "Others";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EntityIndex(usize);
 
+impl EntityIndex {
+    /// Of what is not counted.
+    pub(super) const NONE: Self = Self(usize::MAX);
+}
+
 /// What a loader came back with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loaded {
@@ -72,7 +77,7 @@ impl Figures {
 
     /// Somebody was answered from `source`, after `took`. Each read is told once, whoever's load it waited for.
     pub fn answered(&self, entity: EntityIndex, source: Source, took: Duration) {
-        if let Some(place) = self.places[entity.0].get() {
+        if let Some(place) = self.place(entity) {
             place.counted.answered(source, took);
         }
     }
@@ -80,7 +85,7 @@ impl Figures {
     /// The database was asked for a value, and took so long. Not told of what bypasses the cache: there an answer is a
     /// load.
     pub fn loaded(&self, entity: EntityIndex, took: Duration, outcome: Loaded) {
-        if let Some(place) = self.places[entity.0].get() {
+        if let Some(place) = self.place(entity) {
             place.counted.loaded(took, outcome);
         }
     }
@@ -88,6 +93,10 @@ impl Figures {
     /// The names of all kinds of values that are read through this cache, in the order in which they came.
     pub fn entities(&self) -> impl Iterator<Item = &EntityName> {
         self.places().map(|place| &place.entity)
+    }
+
+    fn place(&self, entity: EntityIndex) -> Option<&Place> {
+        self.places.get(entity.0)?.get()
     }
 
     fn places(&self) -> impl Iterator<Item = &Place> {
