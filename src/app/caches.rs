@@ -16,6 +16,8 @@ use crate::telemetry::Tasks;
 
 /// What is counted goes into the database this often.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
+/// Memory is cleaned up this often, and the metrics are told what is in the tiers: more often nobody looks at them.
+const CLEAN_UP_EVERY: Duration = Duration::from_secs(15);
 
 /// Opens it; the second tier is where the configuration says.
 ///
@@ -65,14 +67,22 @@ pub(super) async fn administer(
     CacheAdmin::start(db.clone(), cache, clock, entities).await.map(Arc::new)
 }
 
-/// Keeps what it counts, once a second.
-pub(super) fn keep_figures(admin: &Arc<CacheAdmin>, tasks: &Tasks) {
-    let admin = Arc::clone(admin);
+/// Keeps what it counts, and cleans up.
+pub(super) fn keep(admin: &Arc<CacheAdmin>, tasks: &Tasks) {
+    let figures = Arc::clone(admin);
     tasks.spawn(
         "cache figures",
         every(FLUSH_EVERY, tasks.clone(), move || {
-            let admin = Arc::clone(&admin);
+            let admin = Arc::clone(&figures);
             async move { flush(&admin).await }
+        }),
+    );
+    let admin = Arc::clone(admin);
+    tasks.spawn(
+        "cache clean-up",
+        every(CLEAN_UP_EVERY, tasks.clone(), move || {
+            let admin = Arc::clone(&admin);
+            async move { admin.clean_up().await }
         }),
     );
 }

@@ -245,7 +245,7 @@ impl App {
                 drop(tokio::task::spawn_blocking(heap::trim).await);
             }),
         );
-        caches::keep_figures(&admin, &tasks);
+        caches::keep(&admin, &tasks);
         tasks.spawn("accept", accept);
         stop.await;
         tracing::info!("stopping: requests that are being answered may finish");

@@ -175,6 +175,20 @@ impl Memory {
         removed
     }
 
+    /// Removes what is good for nothing any more, and answers how many there were. What nobody asks for again would keep
+    /// its room until others need it.
+    pub(super) fn remove_gone(&self, trust: &Trust, now: u64) -> u64 {
+        let mut removed = 0;
+        for (key, entry) in &self.entries {
+            if self.worth(&entry, trust, now) == Worth::Gone {
+                // Who has read it again meanwhile reads it once more.
+                self.entries.invalidate(&*key);
+                removed += 1;
+            }
+        }
+        removed
+    }
+
     /// The database failed for `key`: what is here of it is good enough for a moment.
     pub(super) fn note_failure(&self, key: &CacheKey, now: u64) {
         if let Some(entry) = self.entries.get(key) {

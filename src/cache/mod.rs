@@ -179,6 +179,16 @@ impl Cache {
         told
     }
 
+    /// Takes out of memory what is good for nothing any more, and answers how much there was.
+    pub async fn clean_up(&self) -> u64 {
+        let inner = Arc::clone(&self.0);
+        // All entries are looked at.
+        let cleaned = tokio::task::spawn_blocking(move || {
+            inner.memory.remove_gone(&inner.trust, trust::micros(inner.clock.uptime()))
+        });
+        cleaned.await.unwrap_or_default()
+    }
+
     /// Everything that had changed in the database at `uptime` (of this process) was applied. What is kept here counts
     /// as fresh for a second from then. Until the first call nobody watches, and everything counts.
     pub fn fresh_as_of(&self, uptime: Duration) {

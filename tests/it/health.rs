@@ -91,6 +91,23 @@ async fn metrics_tell_every_route_and_every_stage() {
     }
     let route = "method=\"PUT\",route=\"/api/uploads/{id}/chunks/{index}\"";
     assert!(value(&format!("cifra_http_requests_total{{{route},status=\"422\"}}")) >= 1.0);
+    // What the cache counts is told once a second, what it has every few.
+    let metrics = until("the cache has told", async || {
+        let metrics = app.get("/metrics").await.expect(200).text();
+        metrics.contains("cifra_cache_reads_total{entity=\"File\",source=\"database\"}").then_some(metrics)
+    })
+    .await;
+    for series in [
+        "cifra_cache_loads_total{entity=\"File\",outcome=\"answered\"} ",
+        "cifra_cache_answer_duration_seconds_count{tier=\"l3\"} ",
+        "cifra_cache_answer_duration_seconds_bucket{tier=\"l3\",le=\"+Inf\"} ",
+        "cifra_cache_entries{tier=\"l1\"} ",
+        "cifra_cache_bytes{tier=\"l1\"} ",
+        "cifra_cache_l2_current ",
+        "cifra_cache_feed_lag_seconds ",
+    ] {
+        assert!(metrics.contains(&format!("\n{series}")), "no {series} in {metrics}");
+    }
     for outcome in ["accepted", "repeated", "refused"] {
         assert!(value(&format!("cifra_chunks_total{{outcome=\"{outcome}\"}}")) >= 1.0, "{outcome}");
     }

@@ -1,7 +1,7 @@
 //! The cache as people see it: figures and health, switches, invalidation by hand, a benchmark. Called by `http`.
 //!
 //! What is counted is read through here, and flushed into the database by [`CacheAdmin::flush`], which `app` calls once a
-//! second and at the end. Not here: what a read does (`crate::cache`); what happens when rows change (its feed).
+//! second and at the end; now and then it calls [`CacheAdmin::clean_up`]. Not here: what a read does (`crate::cache`); what happens when rows change (its feed).
 
 mod benchmark;
 mod invalidate;
@@ -44,7 +44,7 @@ pub struct Stats {
     pub l1: TierSize,
     /// What is in the second tier.
     pub l2: TierSize,
-    /// When this node last took out of memory what had aged.
+    /// When this node last took out of memory what was good for nothing any more.
     pub last_cleanup: Option<Timestamp>,
 }
 
@@ -140,20 +140,25 @@ impl CacheAdmin {
         }
     }
 
-    /// Adds what was counted to what all nodes counted, and tells the metrics how much there is.
+    /// Adds what was counted to what all nodes counted.
     ///
     /// # Errors
     /// Those of the database; the next call makes up for it.
     pub async fn flush(&self) -> Result<()> {
+        self.cache.figures().flush(&self.db, self.clock.now(), Urgency::Background).await
+    }
+
+    /// Takes out of memory what is good for nothing any more, and tells the metrics how much there is in each tier.
+    pub async fn clean_up(&self) {
+        let removed = self.cache.clean_up().await;
+        tracing::trace!(removed, "cleaned up the cache");
+        self.cleaned_at.store(self.clock.now().as_micros(), Ordering::Relaxed);
         let report = self.cache.report().await;
         metrics::cache_size("l1", report.l1.entries, report.l1.bytes);
         if let Some(l2) = report.l2 {
             metrics::cache_size("l2", l2.size.entries, l2.size.bytes);
             metrics::cache_l2_current(l2.is_current);
         }
-        let now = self.clock.now();
-        self.cleaned_at.store(now.as_micros(), Ordering::Relaxed);
-        self.cache.figures().flush(&self.db, now, Urgency::Background).await
     }
 }
 

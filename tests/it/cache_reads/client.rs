@@ -8,7 +8,7 @@ use cifra::base::principal::{Actor, Scopes};
 use cifra::base::{Code, Error, KeyId, Principal, TenantId};
 use cifra::cache::Whose;
 
-use super::stage::{Source, Stage, TTL};
+use super::stage::{STALE_MAX, Source, Stage, TTL};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -27,6 +27,23 @@ async fn a_value_that_is_set_is_there_until_it_is_deleted_or_too_old() {
     assert!(stage.cache.exists::<u64>(&stage.entity, &two).await);
     stage.clock.advance(TTL);
     assert!(!stage.cache.exists::<u64>(&stage.entity, &two).await);
+}
+
+#[tokio::test]
+async fn what_is_good_for_nothing_any_more_is_cleaned_up_and_nothing_else() {
+    let stage = Stage::new();
+    for id in ["1", "2", "3"] {
+        stage.cache.set(&stage.entity, &stage.key(id), 1_u64).await;
+    }
+    assert_eq!(stage.cache.clean_up().await, 0);
+    stage.cache.invalidate(&[stage.change_of("1")]).await;
+    assert_eq!(stage.cache.clean_up().await, 1);
+    // What has only aged may have to do, until it is too old for that too.
+    stage.clock.advance(TTL);
+    assert_eq!(stage.cache.clean_up().await, 0);
+    stage.clock.advance(STALE_MAX);
+    assert_eq!(stage.cache.clean_up().await, 2);
+    assert_eq!(stage.cache.report().await.l1.entries, Some(0));
 }
 
 #[tokio::test]
