@@ -3,9 +3,9 @@
 use super::DATABASE_WAIT_MAX;
 use crate::base::{Code, EntityName, Error, Result};
 use crate::config::{self, Config};
-use crate::db::triggers::{self, Watched};
+use crate::db::triggers;
 use crate::db::{Commit, Db, DbOptions, Urgency};
-use crate::entities::{self, Watchable};
+use crate::entities;
 use crate::telemetry::Tasks;
 
 /// Puts triggers on the table of `entity`, so that everybody's changes are seen within a second. Again: the same. Answers
@@ -16,15 +16,15 @@ use crate::telemetry::Tasks;
 pub async fn watch(config: &Config, entity: &EntityName) -> Result<String> {
     let entity = configured(config, entity)?;
     with_database(config, async |db| {
-        let Watchable { table, key, tenant } = entities::watchable(db, entity).await?;
-        if table.is_view {
+        let watchable = entities::watchable(db, entity).await?;
+        if watchable.table.is_view {
             let detail = format!(
                 "`{}` has no rows of its own, and its changes cannot be seen: `{}` is read again when its ttl is over",
                 entity.table, entity.name
             );
             return Err(Error::new(Code::Internal, detail));
         }
-        let watched = Watched { entity: entity.name.clone(), table, key, tenant };
+        let watched = watchable.watched(entity.name.clone());
         let table = watched.table.sql();
         db.write_to_the_end(Urgency::Normal, Commit::Durable, move |c| {
             let watched = watched.clone();

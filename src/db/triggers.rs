@@ -1,6 +1,6 @@
 //! Triggers on tables that are not ours, so that `cifra_invalidations` tells of their changes too, whoever makes them.
 //!
-//! [`put`] them, [`remove`] them; both can be repeated. They only add rows to our table, in the transaction of the
+//! [`put`] them, [`remove`] them; both can be repeated. [`are_outdated`] says whether they are of another configuration. They only add rows to our table, in the transaction of the
 //! change, with our rights: who changes a row needs none on our tables. For the same reason they run nothing that
 //! belongs to the table's owner: where a column is gone, or of a type that somebody made, whose output may be anybody's
 //! function, they tell that anything may have changed. Of statements that change over 100 rows PostgreSQL tells once.
@@ -42,13 +42,7 @@ pub async fn put(c: &mut Conn, watched: &Watched) -> Result<()> {
     let statements = match c {
         Conn::Sqlite(_) => on_sqlite(watched),
         Conn::Postgres(c) => {
-            // Where our tables are, wherever theirs is; and all tables whose rows are seen in it.
-            const OURS: &str = "
-                SELECT CAST(quote_ident(n.nspname) AS TEXT)
-                FROM pg_catalog.pg_class c
-                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                WHERE c.oid = CAST('cifra_invalidations' AS REGCLASS)
-            ";
+            // All tables whose rows are seen in it.
             const PARTS: &str = "
                 WITH RECURSIVE part (id) AS (
                     SELECT CAST(to_regclass($1) AS OID)
@@ -79,6 +73,44 @@ pub async fn put(c: &mut Conn, watched: &Watched) -> Result<()> {
     invalidations::add(c, &[everywhere]).await
 }
 
+/// Whether there are triggers of the entity, but not those that [`put`] would make: they are on another table, tell another
+/// column, or are an older cifra's.
+///
+/// # Errors
+/// Those of the database.
+pub async fn are_outdated(c: &mut Conn, watched: &Watched) -> Result<bool> {
+    let name = name(&watched.entity);
+    match c {
+        Conn::Sqlite(c) => {
+            const THEIRS: &str = "SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND name = $1";
+            let words = EVENTS.map(|(word, ..)| word).into_iter().chain([REPLACED]);
+            let (mut any, mut all) = (false, true);
+            for (word, wanted) in words.zip(on_sqlite(watched)) {
+                let named = sqlx::query_scalar(THEIRS).bind(format!("{name}_{word}"));
+                let found: Option<String> = named.fetch_optional(&mut **c).await?;
+                any |= found.is_some();
+                all &= found == Some(wanted);
+            }
+            Ok(any && !all)
+        }
+        Conn::Postgres(c) => {
+            const THEIRS: &str = "
+                SELECT p.prosrc, EXISTS (
+                    SELECT FROM pg_catalog.pg_trigger t
+                    WHERE t.tgfoid = p.oid AND t.tgrelid = CAST(to_regclass($2) AS OID)
+                )
+                FROM pg_catalog.pg_proc p
+                WHERE p.oid = CAST(to_regprocedure($1) AS OID)
+            ";
+            let ours: String = sqlx::query_scalar(OURS).fetch_one(&mut **c).await?;
+            let function = format!("{ours}.{name}()");
+            let query = sqlx::query_as(THEIRS).bind(function).bind(watched.table.sql());
+            let found: Option<(String, bool)> = query.fetch_optional(&mut **c).await?;
+            Ok(found.is_some_and(|(text, on_table)| !on_table || text != body(watched)))
+        }
+    }
+}
+
 /// Takes the triggers of `entity` away, from whatever table they are on. Without any: nothing.
 ///
 /// # Errors
@@ -107,6 +139,13 @@ const EVENTS: [(&str, &str, &[&str], &str); 3] = [
 
 /// In the name of the trigger that SQLite needs for `INSERT OR REPLACE`, which deletes a row and tells no trigger of it.
 const REPLACED: &str = "replaced";
+/// Where our tables are on PostgreSQL, as SQL has it.
+const OURS: &str = "
+    SELECT CAST(quote_ident(n.nspname) AS TEXT)
+    FROM pg_catalog.pg_class c
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = CAST('cifra_invalidations' AS REGCLASS)
+";
 /// PostgreSQL's first number for what is not its own.
 const FIRST_OWN_OID: u32 = 16_384;
 
@@ -156,41 +195,11 @@ fn on_sqlite(watched: &Watched) -> Vec<String> {
 
 /// `ours`: the schema of our tables. `parts`: the table, and those that it has its rows from.
 fn on_postgres(watched: &Watched, ours: &str, parts: &[String]) -> Vec<String> {
-    let (name, entity) = (name(&watched.entity), &watched.entity);
-    let changed = told(watched, "changed", "cifra_many OR ");
-    let columns: BTreeSet<String> = [Some(&watched.key), watched.tenant.as_ref()]
-        .into_iter()
-        .flatten()
-        .map(|of| literal(&of.name))
-        .collect();
-    let (count, columns) = (columns.len(), Vec::from_iter(columns).join(", "));
+    let (name, body) = (name(&watched.entity), body(watched));
     let mut statements = vec![
         format!(
             "CREATE FUNCTION {ours}.{name}() RETURNS trigger
-             LANGUAGE plpgsql SECURITY DEFINER SET search_path = {ours}, pg_temp AS $body$
-             DECLARE
-                 cifra_many BOOLEAN;
-             BEGIN
-                 IF TG_OP = 'TRUNCATE' OR {count} > (
-                     SELECT COUNT(*) FROM pg_catalog.pg_attribute AS a
-                     WHERE a.attrelid = TG_RELID AND NOT a.attisdropped AND a.atttypid < {FIRST_OWN_OID}
-                       AND a.attname IN ({columns})
-                 ) THEN
-                     INSERT INTO cifra_invalidations (kind, entity, automatic) VALUES ('everywhere', '{entity}', TRUE);
-                     RETURN NULL;
-                 END IF;
-                 cifra_many := (SELECT COUNT(*) > 100 FROM (SELECT FROM cifra_changed LIMIT 101) AS beginning);
-                 {INTO}
-                 SELECT DISTINCT {changed} FROM cifra_changed AS changed;
-                 IF TG_OP = 'UPDATE' THEN
-                     {INTO}
-                     SELECT {changed} FROM cifra_before AS changed
-                     EXCEPT
-                     SELECT {changed} FROM cifra_changed AS changed;
-                 END IF;
-                 RETURN NULL;
-             END
-             $body$"
+             LANGUAGE plpgsql SECURITY DEFINER SET search_path = {ours}, pg_temp AS $body${body}$body$"
         ),
         format!("REVOKE ALL ON FUNCTION {ours}.{name}() FROM PUBLIC"),
     ];
@@ -207,6 +216,44 @@ fn on_postgres(watched: &Watched, ours: &str, parts: &[String]) -> Vec<String> {
         ));
     }
     statements
+}
+
+/// What PostgreSQL runs after each statement.
+fn body(watched: &Watched) -> String {
+    let entity = &watched.entity;
+    let changed = told(watched, "changed", "cifra_many OR ");
+    let columns: BTreeSet<String> = [Some(&watched.key), watched.tenant.as_ref()]
+        .into_iter()
+        .flatten()
+        .map(|of| literal(&of.name))
+        .collect();
+    let (count, columns) = (columns.len(), Vec::from_iter(columns).join(", "));
+    format!(
+        "
+        DECLARE
+            cifra_many BOOLEAN;
+        BEGIN
+            IF TG_OP = 'TRUNCATE' OR {count} > (
+                SELECT COUNT(*) FROM pg_catalog.pg_attribute AS a
+                WHERE a.attrelid = TG_RELID AND NOT a.attisdropped AND a.atttypid < {FIRST_OWN_OID}
+                  AND a.attname IN ({columns})
+            ) THEN
+                INSERT INTO cifra_invalidations (kind, entity, automatic) VALUES ('everywhere', '{entity}', TRUE);
+                RETURN NULL;
+            END IF;
+            cifra_many := (SELECT COUNT(*) > 100 FROM (SELECT FROM cifra_changed LIMIT 101) AS beginning);
+            {INTO}
+            SELECT DISTINCT {changed} FROM cifra_changed AS changed;
+            IF TG_OP = 'UPDATE' THEN
+                {INTO}
+                SELECT {changed} FROM cifra_before AS changed
+                EXCEPT
+                SELECT {changed} FROM cifra_changed AS changed;
+            END IF;
+            RETURN NULL;
+        END
+        "
+    )
 }
 
 /// A text in SQL.

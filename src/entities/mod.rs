@@ -80,6 +80,7 @@ impl EntityService {
         for entity in entities {
             match table::look(db, entity).await? {
                 Ok(fitting) => {
+                    table::look_at_triggers(db, entity, &fitting).await?;
                     let (schema, looked_at) = (Schema::new(entity, fitting, cache), clock.uptime());
                     served.insert(entity.name.clone(), Arc::new(Served::new(entity, schema, looked_at)));
                 }

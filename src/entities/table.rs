@@ -11,10 +11,11 @@ use tokio::sync::Mutex;
 
 use super::EntityService;
 use super::schema::{self, Fitting, Schema};
-use crate::base::{Code, Error, Result};
+use crate::base::{Code, EntityName, Error, Result};
 use crate::config;
 use crate::db::Db;
 use crate::db::catalog::{self, Column, Table};
+use crate::db::triggers::{self, Watched};
 
 /// How old what is known of a table may be.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -64,9 +65,38 @@ pub struct Watchable {
 /// # Errors
 /// `Internal`, with everything that does not fit, a line each, for the operator.
 pub async fn watchable(db: &Db, entity: &config::Entity) -> Result<Watchable> {
-    let Fitting { table, key, tenant, .. } = look(db, entity).await?.map_err(|found| misfit(&found))?;
-    let column = |at: usize| table.columns[at].clone();
-    Ok(Watchable { key: column(key), tenant: tenant.map(column), table })
+    let fitting = look(db, entity).await?.map_err(|found| misfit(&found))?;
+    Ok(Watchable::of(&fitting))
+}
+
+impl Watchable {
+    fn of(fitting: &Fitting) -> Self {
+        let column = |at: usize| fitting.table.columns[at].clone();
+        Self { table: fitting.table.clone(), key: column(fitting.key), tenant: fitting.tenant.map(column) }
+    }
+
+    /// As triggers are to tell of its rows.
+    pub fn watched(self, entity: EntityName) -> Watched {
+        Watched { entity, table: self.table, key: self.key, tenant: self.tenant }
+    }
+}
+
+/// Says so if the entity's triggers are not those that its configuration asks for.
+pub(super) async fn look_at_triggers(db: &Db, entity: &config::Entity, fitting: &Fitting) -> Result<()> {
+    let watched = Watchable::of(fitting).watched(entity.name.clone());
+    let outdated = db.read(move |c| {
+        let watched = watched.clone();
+        Box::pin(async move { triggers::are_outdated(c, &watched).await })
+    });
+    if outdated.await? {
+        let name = &entity.name;
+        tracing::warn!(
+            entity = %name,
+            "the triggers of `{name}` are not as its configuration is now, and changes of its rows may not be seen \
+             before its ttl is over: say `cifra cache watch {name}` again"
+        );
+    }
+    Ok(())
 }
 
 /// What does not fit, for the operator.

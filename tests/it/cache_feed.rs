@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::db::by_hand;
 use crate::harness::databases::{TestDb, both_engines};
-use crate::harness::process::until;
+use crate::harness::process::{Server, until};
 use crate::harness::{TestApp, config};
 
 const CONTACT: &str = "entities:\n  Contact: { table: contacts, tenant_column: tenant, ttl: 1h }\n";
@@ -141,6 +141,36 @@ async fn what_is_switched_or_made_a_miss_at_one_node_is_so_at_the_others_within_
         let since = Instant::now();
         until("switched", async || (source().await == is).then_some(())).await;
         assert!(since.elapsed() < 3 * BOUND, "{:?}", since.elapsed()); // reading it anew, on a busy machine, included
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_whose_entity_was_watched_by_another_key_says_so_when_it_starts() {
+    let mut server = Server::new();
+    let file = server.beside("cifra.yaml");
+    let configured = |key: &str| {
+        std::fs::write(
+            &file,
+            format!("entities: {{ Contact: {{ table: contacts, key: {key}, shared: true }} }}\n"),
+        )
+    };
+    configured("id").unwrap();
+    std::fs::create_dir_all(server.data()).unwrap();
+    let sqlite = Command::new("sqlite3")
+        .arg(server.database())
+        .arg("CREATE TABLE contacts (id BIGINT PRIMARY KEY, number BIGINT NOT NULL UNIQUE)")
+        .status();
+    assert!(sqlite.unwrap().success());
+    let mut watch = Command::new(env!("CARGO_BIN_EXE_cifra"));
+    watch.args(["cache", "watch", "Contact", "--config"]).arg(&file);
+    watch.env_clear().env("CIFRA__SERVER__DATA_DIR", server.data());
+    done(&watch.output().unwrap());
+    for (key, outdated) in [("id", false), ("number", true)] {
+        configured(key).unwrap();
+        server.begin(None).await;
+        let log = server.log();
+        assert_eq!(log.contains("say `cifra cache watch Contact` again"), outdated, "{key}: {log}");
+        server.stop().await;
     }
 }
 

@@ -113,6 +113,35 @@ async fn changes_of_a_watched_table_are_told_until_it_is_not_watched_any_more() 
 }
 
 #[tokio::test]
+async fn triggers_that_are_of_another_configuration_are_known() {
+    for test in both_engines().await {
+        by_hand(&test, "CREATE TABLE contacts (id BIGINT PRIMARY KEY, other BIGINT UNIQUE, company TEXT)");
+        by_hand(&test, "CREATE TABLE people (id BIGINT PRIMARY KEY, other BIGINT UNIQUE, company TEXT)");
+        let now = watch(&test.db, "contacts", "id", None).await;
+        let are_outdated = async |watched: Watched| {
+            let look = test.db.read(move |c| {
+                let watched = watched.clone();
+                Box::pin(async move { triggers::are_outdated(c, &watched).await })
+            });
+            look.await.unwrap()
+        };
+        let column = |name: &str| now.table.column(name).unwrap().clone();
+        assert!(!are_outdated(now.clone()).await, "{}", test.engine);
+        assert!(are_outdated(Watched { key: column("other"), ..now.clone() }).await, "{}", test.engine);
+        assert!(
+            are_outdated(Watched { tenant: Some(column("company")), ..now.clone() }).await,
+            "{}",
+            test.engine
+        );
+        let mut elsewhere = now.clone();
+        elsewhere.table.name = "people".to_owned();
+        assert!(are_outdated(elsewhere).await, "{}", test.engine);
+        unwatch(&test.db).await;
+        assert!(!are_outdated(now).await, "{}: without any, nobody expects any", test.engine);
+    }
+}
+
+#[tokio::test]
 async fn a_row_without_a_key_is_no_record_and_its_change_succeeds() {
     for test in both_engines().await {
         by_hand(&test, "CREATE TABLE contacts (number BIGINT PRIMARY KEY, mail TEXT UNIQUE)");
