@@ -105,13 +105,14 @@ async fn while_the_first_is_served_others_are_asked_to_wait() {
     let (half, rest) = body.split_at(5);
     let mut first = Raw::to(&app).await;
     let length = format!("Content-Length: {}", body.len());
-    first.head("POST /api/uploads", &["Content-Type: application/json", "Idempotency-Key: k", &length]).await;
+    let headers = ["Content-Type: application/json", "Idempotency-Key: k", &length, "Expect: 100-continue"];
+    first.head("POST /api/uploads", &headers).await;
+    // Its body is wanted: so it has the key.
+    first.answer().await.unwrap().expect(100);
     first.send(half.as_bytes()).await;
-    until("the first is being served", async || {
-        let refused = create(&app, "k", "no JSON").await;
-        (refused.status == 409).then(|| assert_eq!(refused.header("retry-after"), "1"))
-    })
-    .await;
+    let refused = create(&app, "k", "no JSON").await;
+    refused.problem(409, "idempotency-conflict");
+    assert_eq!(refused.header("retry-after"), "1");
     first.send(rest.as_bytes()).await;
     let answer = first.answer().await.unwrap().expect(201);
     assert_eq!(create(&app, "k", &body).await.expect(201).json(), answer.json());
