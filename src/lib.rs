@@ -20,6 +20,12 @@
 //! [`upload::UploadService::write_chunk`] → the claim and the journal in [`session`] → the bytes through
 //! [`blob::PartStore::write`], hashed on their way → the receipt in [`db`]: its commit is the acknowledgement.
 //!
+//! # One cached read from top to bottom
+//! `GET /api/files/{id}`: `http::files` → [`files::FileService`], which asks [`cache::Cache::read`] with a key and a loader →
+//! memory of this process, if what is there still stands → else one flight for all who ask: Redis or the file behind it, and
+//! only then the loader, a statement in [`db`]. Whoever changes a row calls [`cache::Cache::invalidate`] before they answer;
+//! what others change comes by triggers and [`cache::Feed`].
+//!
 //! # One thumbnail from top to bottom
 //! `GET /api/files/{id}/thumbnails/{size}`: `http::thumbnails` → [`media::ThumbnailService::get`] → memory, or the row and
 //! its blob. Not made yet: a job in [`jobs`], which any node takes → the file's bytes, let in by the memory that they
