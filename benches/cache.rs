@@ -1,6 +1,7 @@
 //! What a read through the cache takes when it hits: in memory, in a SQLite file, in Redis beside a bare GET by the same
 //! client. `cargo bench --bench cache`; for Redis a `redis-server` is needed.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::hint::black_box;
 use std::net::TcpListener;
@@ -17,6 +18,9 @@ use cifra::telemetry::Tasks;
 use criterion::{Criterion, criterion_group, criterion_main};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
+
+/// More than the processor's own caches keep beside everything else.
+const MANY: usize = 10_000;
 
 /// A value of 1 KB.
 fn value() -> String {
@@ -86,6 +90,19 @@ fn memory(criterion: &mut Criterion) {
         reader.warm(&key, Source::L1).await;
     });
     run(criterion, &runtime, "L1 hit", || reader.read(&key));
+    let keys: Vec<CacheKey> = (0..MANY).map(|id| reader.key(&id.to_string())).collect();
+    runtime.block_on(async {
+        for key in &keys {
+            drop(reader.read(key).await);
+        }
+    });
+    let at = Cell::new(0);
+    let next = || {
+        // A step that is prime to their number: each is asked for as often, and never one that is near the last.
+        at.set((at.get() + 6_151) % MANY);
+        &keys[at.get()]
+    };
+    run(criterion, &runtime, "L1 hit, one of 10,000 keys", || reader.read(next()));
     run(criterion, &runtime, "L1 hit, its key made anew", || async { reader.read(&reader.key("42")).await });
 }
 

@@ -341,7 +341,7 @@ fn nginx_config(folder: &Path, address: SocketAddr) -> String {
 daemon off;
 worker_processes auto;
 pid {folder}/nginx.pid;
-events {{ worker_connections 64; }}
+events {{ worker_connections 1024; }}
 http {{
     access_log off;
     client_max_body_size 0;
