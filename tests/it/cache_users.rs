@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::harness::pictures::jpeg;
 use crate::harness::postgres::PostgresServer;
 use crate::harness::process::{Server, until};
-use crate::harness::{Answer, TestApp, bytes};
+use crate::harness::{Answer, OPERATOR, TestApp, bytes};
 
 /// Asks until the answer comes from memory: at the second time, or when the feed has told this node too of what it did.
 async fn kept(app: &TestApp, path: &str) -> Answer {
@@ -187,4 +187,32 @@ async fn what_is_kept_is_answered_while_the_database_is_away_and_says_so() {
     })
     .await;
     assert_eq!(app.get(&file.file_path()).await.json()["filename"], "new");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_is_believed_for_a_second_only_while_the_database_is_away() {
+    let server = PostgresServer::start();
+    let url = server.new_service_database().await;
+    let builder = TestApp::builder().keys().with(|config| config.database.url = DatabaseUrl::Postgres(url));
+    let app = builder.start().await;
+    app.act_as(OPERATOR);
+    let path = app.file(bytes(100)).await.file_path();
+    app.act_as(&app.key("default", "read").await);
+    kept(&app, &path).await;
+    server.stop_in_order();
+    let gone = Instant::now();
+    let refused = until("nobody can say whether the key is good", async || {
+        let asked = gone.elapsed();
+        let answer = app.get(&path).await;
+        if answer.status != 200 {
+            return Some(answer);
+        }
+        assert!(asked < Duration::from_secs(1), "the key was believed {asked:?} after the database had gone");
+        None
+    })
+    .await;
+    refused.problem(503, "unavailable");
+    assert!(refused.find("retry-after").is_some());
+    server.resume();
+    until("it is back", async || (app.get(&path).await.status == 200).then_some(())).await;
 }
