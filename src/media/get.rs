@@ -134,6 +134,10 @@ impl ThumbnailService {
             let current = row.as_ref().is_some_and(|row| row.serves(&self.versions[size]));
             // A node with another configuration may have been faster: what it made is better than nothing.
             let new = asked.as_ref().is_some_and(|asked| *asked != row);
+            if new {
+                // Whoever made it may not have told the cache yet, and who gets it here may ask for the record next.
+                self.files.note_change(tenant, [file]).await;
+            }
             match row.as_ref().filter(|_| current || new) {
                 Some(Thumbnail { outcome: Outcome::Without(reason), .. }) => {
                     return Ok(Loaded::Without(self.without(*reason, &record).await));

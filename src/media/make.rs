@@ -321,6 +321,7 @@ impl ThumbnailService {
             Box::pin(async move { thumbnails::put(c, &making, purge_after, now).await })
         });
         let put = put.await?;
+        failpoint::hit("thumbnails.after_commit");
         self.files.note_change(&tenant, [file]).await;
         Ok(put)
     }

@@ -14,8 +14,13 @@ use crate::harness::process::{Server, until};
 const LAZY: (&str, &str) = ("thumbnails.eager", "false");
 
 /// From the job's beginning to its end; `crash_points` holds this table complete.
-pub(crate) const POINTS: [&str; 4] =
-    ["jobs.after_claim", "thumbnails.after_announce", "thumbnails.after_store", "jobs.after_work"];
+pub(crate) const POINTS: [&str; 5] = [
+    "jobs.after_claim",
+    "thumbnails.after_announce",
+    "thumbnails.after_store",
+    "thumbnails.after_commit",
+    "jobs.after_work",
+];
 
 impl Api {
     async fn thumbnail(&self, id: &str, size: &str) -> (u16, Vec<u8>) {
@@ -104,6 +109,19 @@ async fn whoever_waits_longer_than_they_may_is_told_to_come_again() {
     server.api.ready(&id).await;
     assert_eq!(server.api.thumbnail(&id, "small").await.0, 200);
     assert_eq!(server.api.metric("cifra_thumbnail_decodes_total").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_got_a_thumbnail_reads_a_record_that_has_it() {
+    let (server, gates) = gated(&[LAZY], &["thumbnails.after_commit"]).await;
+    let id = server.api.file(&jpeg(300, 300, 0)).await;
+    assert_eq!(server.api.record(&id).await["thumbnails"]["small"]["status"], "pending");
+    // It is in the database, but who made it has told nobody.
+    gates[0].close();
+    assert_eq!(server.api.thumbnail(&id, "small").await.0, 200);
+    assert_eq!(server.api.record(&id).await["thumbnails"]["small"]["status"], "ready");
+    gates[0].reached().await;
+    gates[0].open();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
