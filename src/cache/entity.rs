@@ -32,8 +32,9 @@ impl Entity {
         &self.policy
     }
 
-    /// The same, for who reads what counts as nobody's answer.
-    pub(super) fn uncounted(&self) -> Self {
+    /// The same, for reads that are nobody's: they are in no figure.
+    #[must_use]
+    pub fn uncounted(&self) -> Self {
         Self { index: EntityIndex::NONE, ..self.clone() }
     }
 

@@ -16,7 +16,7 @@ use super::envelope::Envelope;
 use super::figures::Loaded;
 use super::flight::{Anything, Flight, Found};
 use super::generations::Seen;
-use super::key::{CacheKey, TAGS};
+use super::key::{CacheKey, TAGS, Tag};
 use super::memory::{Entry, Times, Worth};
 use super::tier::{Away, CacheTier, Token};
 use super::trust::micros;
@@ -74,6 +74,8 @@ enum Turn {
 #[derive(Default)]
 struct After {
     put: Option<(Bytes, Duration)>,
+    /// There is no such value, and that is not kept.
+    was_nothing: bool,
     held: Option<Held>,
 }
 
@@ -109,14 +111,15 @@ impl Inner {
                 () = flight.deserted() => return,
             }
         };
-        let key = flight.key.clone();
+        let (key, seen) = (flight.key.clone(), flight.moment().seen.clone());
         if found.is_err() {
             self.memory.note_failure(&key, micros(self.clock.uptime()));
         }
         flight.land(found.map_err(Arc::new));
-        if let (Some(l2), Some((envelope, keep))) = (&self.l2, after.put) {
-            // Who asks next finds nothing there, and puts it.
-            let _ = l2.put(&key, envelope, keep).await;
+        if let Some(put) = after.put {
+            self.put_behind(&key, &seen, put).await;
+        } else if after.was_nothing {
+            self.forget_token(&key).await;
         }
         if let Some(held) = after.held {
             held.release().await;
@@ -152,10 +155,11 @@ impl Inner {
             Ok(brought) => {
                 let put =
                     self.keep(key, &flight.entity, flight.moment().seen.clone(), brought.as_ref(), &asked);
+                let was_nothing = brought.is_none() && put.is_none();
                 let value = brought.map(|brought| brought.value);
-                (Ok(Found { value, source: Source::Database }), After { put, held })
+                (Ok(Found { value, source: Source::Database }), After { put, was_nothing, held })
             }
-            Err(error) => (Err(error), After { put: None, held }),
+            Err(error) => (Err(error), After { held, ..After::default() }),
         }
     }
 
@@ -273,6 +277,26 @@ impl Inner {
         let tokens = asked.tokens.filter(|_| may_keep)?;
         let (created, expires) = (asked.created, asked.created.plus(whole));
         Some((Envelope { created, expires, tokens, body }.encode(key), self.kept_for(ttl)))
+    }
+
+    /// Puts into the second tier what [`Inner::keep`] made for it.
+    pub(super) async fn put_behind(&self, key: &CacheKey, seen: &Seen, (envelope, keep): (Bytes, Duration)) {
+        let Some(l2) = &self.l2 else { return };
+        // Who asks next finds nothing there, and puts it.
+        let _ = l2.put(key, envelope, keep).await;
+        // A search for a pattern, which goes by no token, may have passed by before it came.
+        if !self.memory.may_keep(seen) {
+            let _ = l2.remove(key).await;
+        }
+    }
+
+    /// Whoever asks for what is not there leaves nothing behind: the key's own token would stay for hours.
+    async fn forget_token(&self, key: &CacheKey) {
+        // That of a list is all lists'.
+        if let (Some(l2), [.., own @ Tag::Record(..)]) = (&self.l2, key.tags()) {
+            // It ends by itself if this fails.
+            let _ = l2.renew(std::slice::from_ref(own)).await;
+        }
     }
 
     /// For how long the second tier keeps what is believed for `ttl`.

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cifra::base::{Code, ManualClock, Timestamp};
-use cifra::cache::{CacheTier, Policy, RedisTier, Token};
+use cifra::cache::{CacheTier, Policy, RedisTier, TAGS, Token};
 use cifra::redis::Redis;
 use cifra::telemetry::Tasks;
 
 use super::stage::{Source, Stage, TTL};
+use crate::harness::process::until;
 use crate::harness::redis;
 
 /// Longer than anything takes on a busy machine.
@@ -161,5 +162,19 @@ async fn that_there_is_none_is_shared_too_and_forgotten_with_what_was_there() {
     assert!(one.read("1", &source).await.unwrap().value.is_none());
     let read = two.read("1", &source).await.unwrap();
     assert_eq!((read.value, read.source.as_str(), source.asked()), (None, "L2", 1));
+    nodes.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_asks_for_what_is_not_there_leaves_nothing_of_it_behind() {
+    let nodes = Nodes::new();
+    let (node, source, tier) = (nodes.start().await, Source::open(), nodes.tier().await);
+    let own_token = async || tier.get(&node.key("1")).await.unwrap().tokens[TAGS - 1];
+    node.told("1", &source).await;
+    assert!(own_token().await.is_some(), "it stands by it");
+    node.cache.invalidate(&[node.change_of("1")]).await;
+    source.set(0);
+    assert!(node.read("1", &source).await.unwrap().value.is_none());
+    until("its token is gone", async || own_token().await.is_none().then_some(())).await;
     nodes.end().await;
 }
