@@ -13,7 +13,6 @@ use super::glob::Glob;
 use super::key::{CacheKey, Invalidation, Tag};
 use super::load::{self, Asked, Brought, Looked, found};
 use super::memory::Worth;
-use super::tier::Away;
 use super::trust::micros;
 use super::{Cache, Entity, Policy, Read, Source, Value};
 use crate::base::{EntityName, Principal, Result, TenantId};
@@ -185,10 +184,8 @@ impl Cache {
 
     async fn put(&self, entity: &Entity, key: &CacheKey, seen: Seen, value: &Brought, asked: &Asked) {
         let inner = &self.0;
-        let put = inner.keep(key, entity, seen, Some(value), asked);
-        if let (Some(l2), Some((envelope, keep))) = (&inner.l2, put) {
-            // Who looks there next finds nothing, and asks the database.
-            let _: Result<(), Away> = l2.put(key, envelope, keep).await;
+        if let Some(put) = inner.keep(key, entity, seen.clone(), Some(value), asked) {
+            inner.put_behind(key, &seen, put).await;
         }
     }
 }

@@ -86,9 +86,6 @@ pub trait CacheTier: fmt::Debug + Send + Sync {
     /// `redis` or `sqlite`.
     fn name(&self) -> &'static str;
 
-    /// Whether other nodes have it too, so that what one of them removes is gone for all.
-    fn is_shared(&self) -> bool;
-
     /// Whether it may be read: it is there, and was told of every invalidation up to now.
     fn is_current(&self) -> bool;
 

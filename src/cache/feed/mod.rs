@@ -125,7 +125,9 @@ impl Feed {
     /// Without what is to be passed over: changes of configured entities, while that is switched off. Who switches it on
     /// again announces that anything may have changed.
     fn understood(&self, changes: Vec<Change>) -> Vec<Invalidation> {
-        let all = self.cache.switches().auto_invalidates();
+        // What was committed before the switch counts: it may come with it.
+        let switched = changes.iter().any(rows::is_of_switches);
+        let all = switched || self.cache.switches().auto_invalidates();
         changes.into_iter().filter(|change| all || !change.automatic).map(rows::invalidation).collect()
     }
 }

@@ -37,6 +37,11 @@ fn row(changed: &Invalidation) -> Change {
     }
 }
 
+/// Whether it tells that something was switched.
+pub(super) fn is_of_switches(row: &Change) -> bool {
+    row.kind == "switches"
+}
+
 /// What a row tells. One that cannot be understood, such as a newer version's, tells of more rather than of less.
 pub(super) fn invalidation(row: Change) -> Invalidation {
     let Change { kind, tenant_id, entity, record_id, pattern, automatic: _ } = row;

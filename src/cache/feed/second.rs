@@ -4,12 +4,18 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::rows;
 use crate::base::{Error, Result};
 use crate::cache::tier::{self, Away, CacheTier};
 use crate::cache::{Cache, Invalidation, Tag};
 use crate::db::invalidations::{Cursor, News, Reader};
+
+/// A search of the tier may hold up the feed for so long.
+const SEARCH_MAX: Duration = Duration::from_millis(500);
 
 /// What is known of the changes between two moments.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +34,8 @@ pub(super) struct Second {
     tier: Arc<dyn CacheTier>,
     /// Where its cursor was when this node saw it last.
     seen: Option<Cursor>,
+    /// It was not searched as it should have been: nothing of it stands any more, and it does not know yet.
+    unsearched: bool,
 }
 
 /// What the tier is to be told.
@@ -57,7 +65,7 @@ impl From<Away> for Untold {
 
 impl Second {
     pub(super) fn new(tier: Arc<dyn CacheTier>) -> Self {
-        Self { tier, seen: None }
+        Self { tier, seen: None, unsearched: false }
     }
 
     /// Tells it what it does not know; then it is current. One that is away counts that among its doubts, and is told the
@@ -89,6 +97,8 @@ impl Second {
         known: Known<'_>,
         moves: bool,
     ) -> Result<(), Untold> {
+        // Whoever asked for it has searched it, but this node may have put something there before it heard of that.
+        self.search(cache, known.changed.unwrap_or_default()).await?;
         let stood = self.tier.cursor().await?.and_then(|cursor| cursor.text.parse::<Cursor>().ok());
         match plan(stood.as_ref(), self.seen.as_ref(), known) {
             Plan::Everything => Ok(self.begin_anew(cache, known.now).await?),
@@ -105,6 +115,7 @@ impl Second {
                 let Some(changes) = changes else { return Ok(self.begin_anew(cache, &now).await?) };
                 // Those that are passed over while that is switched off, too: it costs nothing but a miss.
                 let told: Vec<Invalidation> = changes.into_iter().map(rows::invalidation).collect();
+                self.search(cache, &told).await?;
                 Ok(self.tell_of(cache, &told, stood.as_ref(), &now).await?)
             }
         }
@@ -125,13 +136,6 @@ impl Second {
             // Until then somebody may have read from there what does not stand, and kept it in memory.
             cache.apply_here(changed);
         }
-        for pattern in changed.iter().filter_map(Invalidation::pattern) {
-            // From a tier that all share, whoever asked for it has removed it.
-            if !self.tier.is_shared() {
-                self.tier.remove_matching(pattern).await.map_err(|_| Away)?;
-                cache.forget_matching(pattern).await;
-            }
-        }
         let before = self.tier.advance(&in_tier(now)).await?;
         let before = before.and_then(|cursor| cursor.text.parse::<Cursor>().ok());
         if went_back(before.as_ref(), stood) {
@@ -142,6 +146,29 @@ impl Second {
             Some(before) if before.place() > now.place() => Some(before),
             _ => Some(now.clone()),
         };
+        Ok(())
+    }
+
+    /// Removes what matches the patterns among `changed`. Where that takes too long or cannot be (a Redis cluster), all of
+    /// it goes.
+    async fn search(&mut self, cache: &Cache, changed: &[Invalidation]) -> Result<(), Away> {
+        let patterns: Vec<&str> = changed.iter().filter_map(Invalidation::pattern).collect();
+        let searching = async {
+            for pattern in &patterns {
+                self.tier.remove_matching(pattern).await?;
+            }
+            Ok::<_, Error>(())
+        };
+        self.unsearched |= !matches!(timeout(SEARCH_MAX, searching).await, Ok(Ok(())));
+        for pattern in patterns {
+            // Until then somebody may have read it from there.
+            cache.forget_matching(pattern).await;
+        }
+        if self.unsearched {
+            self.tier.renew(&[Tag::All]).await?;
+            cache.apply_here(&[Invalidation::All]);
+            self.unsearched = false;
+        }
         Ok(())
     }
 

@@ -121,10 +121,6 @@ impl CacheTier for RedisTier {
         "redis"
     }
 
-    fn is_shared(&self) -> bool {
-        true
-    }
-
     fn is_current(&self) -> bool {
         self.redis.works() && self.cleared.load(Ordering::SeqCst) == self.doubts()
     }

@@ -145,10 +145,6 @@ impl CacheTier for SqliteTier {
         "sqlite"
     }
 
-    fn is_shared(&self) -> bool {
-        false
-    }
-
     fn is_current(&self) -> bool {
         self.cleared.load(Ordering::SeqCst) == self.doubts()
     }
