@@ -8,7 +8,7 @@ use std::fmt::Write;
 use futures_util::TryStreamExt;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, TypeInfo, ValueRef};
+use sqlx::{Connection as _, Row as _, TypeInfo, ValueRef};
 
 use super::catalog::{Kind, Table};
 use super::conn::Conn;
@@ -78,13 +78,21 @@ pub async fn select(c: &mut Conn, table: &Table, wanted: &Wanted) -> Result<Foun
             Conn::Postgres(c) => {
                 let texts = values.into_iter().map(as_text);
                 let query = texts.fold(sqlx::query(sqlx::AssertSqlSafe(text)), sqlx::query::Query::bind);
-                let mut rows = query.fetch(&mut **c);
-                while let Some(row) = rows.try_next().await? {
-                    let kind = |at: usize| table.columns[wanted.columns[at]].kind;
-                    page.add(|| {
-                        (0..wanted.columns.len()).map(|at| postgres_cell(&row, at, kind(at))).collect()
-                    })?;
-                }
+                // A view's functions run with our rights, and so does what a table's owner made for its types.
+                let mut reading = c.begin_with("BEGIN READ ONLY").await?;
+                let read = async {
+                    let mut rows = query.fetch(&mut *reading);
+                    while let Some(row) = rows.try_next().await? {
+                        let kind = |at: usize| table.columns[wanted.columns[at]].kind;
+                        page.add(|| {
+                            (0..wanted.columns.len()).map(|at| postgres_cell(&row, at, kind(at))).collect()
+                        })?;
+                    }
+                    Ok(())
+                };
+                let read = read.await;
+                let ended = reading.rollback().await;
+                read.and(ended)?;
             }
         }
         Ok(())

@@ -49,7 +49,7 @@ struct Shop {
     engine: &'static str,
     rows: Rows,
     app: TestApp,
-    _db: TestDb,
+    db: TestDb,
 }
 
 impl Shop {
@@ -91,7 +91,7 @@ impl Shop {
             config.entities = configured;
             cached(config);
         });
-        Self { engine: db.engine, rows, app: Box::pin(app.start()).await, _db: db }
+        Self { engine: db.engine, rows, app: Box::pin(app.start()).await, db }
     }
 
     async fn get(&self, path: &str) -> Value {

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{CONTACT, CONTACTS, Shop};
+use crate::db::by_hand;
 use crate::harness::OPERATOR;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -70,4 +71,25 @@ async fn a_tenant_sees_its_own_rows_and_what_is_shared() {
         assert_eq!(done["invalidated"][0], "cifra:acme:Contact:1:*");
         invalidate(json!({ "entity": "Contact", "id": "one" })).await.problem(400, "invalid-request");
     }
+}
+
+/// The functions of a view run with the rights of whoever reads it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_read_changes_nothing() {
+    let shops = Shop::both(
+        &["CREATE TABLE ran (who TEXT)", "CREATE TABLE spies (id BIGINT PRIMARY KEY)"],
+        &["Spy: { table: spies, key: id, shared: true }"],
+    );
+    let [_, shop] = shops.await;
+    by_hand(
+        &shop.db,
+        "CREATE FUNCTION spy() RETURNS BIGINT LANGUAGE plpgsql AS $$ BEGIN
+             INSERT INTO ran VALUES (CURRENT_USER); RETURN 1;
+         END $$;
+         DROP TABLE spies;
+         CREATE VIEW spies AS SELECT spy() AS id",
+    );
+    shop.app.act_as(OPERATOR);
+    shop.app.get("/api/entities/Spy/1").await;
+    by_hand(&shop.db, "DO $$ BEGIN ASSERT NOT EXISTS (SELECT FROM ran); END $$");
 }
