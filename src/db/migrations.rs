@@ -37,6 +37,7 @@ const STEPS: &[Step] = &[
     step!(12, "invalidations", "0012_invalidations.sql"),
     step!(13, "cache figures", "0013_cache_figures.sql"),
     step!(14, "write-behind", "0014_write_behind.sql"),
+    step!(15, "watched", "0015_watched.sql"),
 ];
 
 /// Where the list of applied ones is.

@@ -90,6 +90,7 @@ impl EntityService {
         if !faults.is_empty() {
             return Err(table::misfit(&faults));
         }
+        table::look_for_leftovers(db, entities).await?;
         let (db, cache, clock, tasks) = (db.clone(), cache.clone(), Arc::clone(clock), tasks.clone());
         Ok(Arc::new(Self { db, cache, clock, tasks, served }))
     }

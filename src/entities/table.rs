@@ -84,17 +84,28 @@ impl Watchable {
 /// Says so if the entity's triggers are not those that its configuration asks for.
 pub(super) async fn look_at_triggers(db: &Db, entity: &config::Entity, fitting: &Fitting) -> Result<()> {
     let watched = Watchable::of(fitting).watched(entity.name.clone());
-    let outdated = db.read(move |c| {
-        let watched = watched.clone();
-        Box::pin(async move { triggers::are_outdated(c, &watched).await })
-    });
-    if outdated.await? {
+    let look = db.read(move |c| Box::pin(async move { triggers::are_outdated(c, &watched).await }));
+    if look.await? {
         let name = &entity.name;
         tracing::warn!(
             entity = %name,
-            "the triggers of `{name}` are not as its configuration is now, and changes of its rows may not be seen \
-             before its ttl is over: say `cifra cache watch {name}` again"
+            "the triggers of `{name}` are not as its configuration and its table are now: changes of its rows may not be seen \
+             before its ttl is over; say `cifra cache watch {name}` again"
         );
+    }
+    Ok(())
+}
+
+/// Says so if there are triggers of entities that are not configured any more.
+pub(super) async fn look_for_leftovers(db: &Db, entities: &[config::Entity]) -> Result<()> {
+    for name in db.read(|c| Box::pin(triggers::remembered(c))).await? {
+        if !entities.iter().any(|entity| entity.name.as_str() == name) {
+            tracing::warn!(
+                entity = %name,
+                "the table of `{name}`, which the configuration does not have any more, is watched still: \
+                 say `cifra cache unwatch {name}`"
+            );
+        }
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use cifra::config::{Config, L2Backend};
 use cifra::db::DatabaseUrl;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use crate::db::by_hand;
 use crate::harness::databases::{TestDb, both_engines};
 use crate::harness::process::{Server, until};
-use crate::harness::{TestApp, config};
+use crate::harness::{TestApp, config, redis};
 
 const CONTACT: &str = "entities:\n  Contact: { table: contacts, tenant_column: tenant, ttl: 1h }\n";
 /// Nobody is answered with what others changed longer ago.
@@ -40,12 +41,17 @@ async fn service(test: &TestDb) -> TestApp {
 
 /// One of several, with a store of its own.
 async fn node(test: &TestDb, name: &str) -> TestApp {
+    node_with(test, name, |_| {}).await
+}
+
+async fn node_with(test: &TestDb, name: &str, change: impl FnOnce(&mut Config)) -> TestApp {
     let store = config::loaded(&format!("file_upload: {{ storage: {{ name: {name} }} }}"));
     let app = TestApp::builder().with(|config| {
         config.file_upload.storage.name = store.file_upload.storage.name;
         config.database.url = test.url.clone();
         config.database.max_connections = 4;
         config.entities = config::loaded(CONTACT).entities;
+        change(config);
     });
     Box::pin(app.start()).await
 }
@@ -144,6 +150,70 @@ async fn what_is_switched_or_made_a_miss_at_one_node_is_so_at_the_others_within_
     }
 }
 
+/// A load that began before it, on a node that has not heard of it yet, may end after the search and put into Redis what
+/// it has read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_removed_by_pattern_is_not_put_back_by_a_node_that_was_reading_it() {
+    let test = TestDb::postgres().await;
+    by_hand(
+        &test,
+        "CREATE TABLE contacts (id BIGINT PRIMARY KEY, tenant TEXT, name TEXT);
+         INSERT INTO contacts VALUES (1, 'default', 'old');
+         CREATE VIEW slow AS
+             SELECT id, name, CAST(pg_sleep(0.2) AS TEXT) AS slept FROM contacts WHERE id = 1",
+    );
+    let shared = |config: &mut Config| {
+        config.redis = redis::server().config();
+        config.cache.l2.backend = L2Backend::Redis;
+        let slow = "entities:\n  Slow: { table: slow, key: id, shared: true, ttl: 1h }\n";
+        config.entities = config::loaded(slow).entities;
+    };
+    let (here, there) = tokio::join!(node_with(&test, "a", shared), node_with(&test, "b", shared));
+    let path = "/api/entities/Slow/1";
+    for round in 0..5 {
+        let (old, new) = (format!("old {round}"), format!("new {round}"));
+        by_hand(&test, &format!("UPDATE contacts SET name = '{old}'"));
+        here.post("/api/cache/clear", &json!({})).await.expect(200);
+        is_soon(&there, path, |answer| answer["name"] == old).await;
+        here.post("/api/cache/clear", &json!({})).await.expect(200);
+        let reading = there.get(path);
+        let meanwhile = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            by_hand(&test, &format!("UPDATE contacts SET name = '{new}'"));
+            let pattern = json!({ "pattern": "cifra:*:Slow:*" });
+            here.post("/api/cache/invalidate", &pattern).await.expect(200);
+        };
+        tokio::join!(reading, meanwhile);
+        for node in [&here, &there] {
+            is_soon(node, path, |answer| answer["name"] == new).await;
+        }
+        // And so it stays.
+        tokio::time::sleep(BOUND).await;
+        for node in [&here, &there] {
+            assert_eq!(node.get(path).await.json()["name"], new, "{round}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_changed_before_changes_were_told_not_to_count_still_counts() {
+    let test = TestDb::sqlite().await;
+    by_hand(&test, "CREATE TABLE contacts (id BIGINT PRIMARY KEY, tenant TEXT, name TEXT)");
+    by_hand(&test, "INSERT INTO contacts VALUES (1, 'default', 'Ann')");
+    done(&cifra(&test, &["cache", "watch", "Contact"]));
+    let (app, path) = (service(&test).await, "/api/entities/Contact/1");
+    for name in ["Bob", "Cid", "Dan"] {
+        let switch = async |on| {
+            app.post("/api/cache/toggle-auto-invalidate", &json!({ "enabled": on })).await.expect(200);
+        };
+        until("kept", async || (app.get(path).await.header("x-cache") == "L1").then_some(())).await;
+        by_hand(&test, &format!("UPDATE contacts SET name = '{name}'"));
+        switch(false).await;
+        is_soon(&app, path, |answer| answer["name"] == name).await;
+        switch(true).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_whose_entity_was_watched_by_another_key_says_so_when_it_starts() {
     let mut server = Server::new();
@@ -172,6 +242,11 @@ async fn a_service_whose_entity_was_watched_by_another_key_says_so_when_it_start
         assert_eq!(log.contains("say `cifra cache watch Contact` again"), outdated, "{key}: {log}");
         server.stop().await;
     }
+    std::fs::write(&file, "entities: { Customer: { table: contacts, key: id, shared: true } }\n").unwrap();
+    server.begin(None).await;
+    let log = server.log();
+    assert!(log.contains("say `cifra cache unwatch Contact`"), "{log}");
+    server.stop().await;
 }
 
 #[tokio::test]

@@ -1,15 +1,17 @@
 //! Triggers on tables that are not ours.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use cifra::base::EntityName;
 use cifra::db::invalidations::{Change, Cursor, Reader};
 use cifra::db::triggers::{self, Watched};
-use cifra::db::{Db, catalog};
+use cifra::db::{Conn, DatabaseUrl, Db, catalog};
 
 use super::invalidations::by_hand;
 use super::{read, write};
 use crate::harness::databases::{TestDb, both_engines};
+use crate::harness::process::until;
 
 /// What `table` has to say is told as changes of contacts, known by `key`.
 async fn watch(db: &Db, table: &'static str, key: &str, tenant: Option<&str>) -> Watched {
@@ -29,6 +31,10 @@ async fn watch(db: &Db, table: &'static str, key: &str, tenant: Option<&str>) ->
     })
     .await;
     watched
+}
+
+async fn are_outdated(db: &Db, watched: Watched) -> bool {
+    read(db, move |c| Box::pin(async move { triggers::are_outdated(c, &watched).await })).await
 }
 
 async fn unwatch(db: &Db) {
@@ -118,13 +124,7 @@ async fn triggers_that_are_of_another_configuration_are_known() {
         by_hand(&test, "CREATE TABLE contacts (id BIGINT PRIMARY KEY, other BIGINT UNIQUE, company TEXT)");
         by_hand(&test, "CREATE TABLE people (id BIGINT PRIMARY KEY, other BIGINT UNIQUE, company TEXT)");
         let now = watch(&test.db, "contacts", "id", None).await;
-        let are_outdated = async |watched: Watched| {
-            let look = test.db.read(move |c| {
-                let watched = watched.clone();
-                Box::pin(async move { triggers::are_outdated(c, &watched).await })
-            });
-            look.await.unwrap()
-        };
+        let are_outdated = async |watched| are_outdated(&test.db, watched).await;
         let column = |name: &str| now.table.column(name).unwrap().clone();
         assert!(!are_outdated(now.clone()).await, "{}", test.engine);
         assert!(are_outdated(Watched { key: column("other"), ..now.clone() }).await, "{}", test.engine);
@@ -178,7 +178,7 @@ async fn many_rows_partitions_and_other_roles_on_postgresql() {
          CREATE TABLE crm.high PARTITION OF contacts FOR VALUES FROM (1000) TO (2000);
          CREATE ROLE salesman; GRANT USAGE ON SCHEMA crm TO salesman; GRANT ALL ON contacts, crm.low TO salesman",
     );
-    watch(&test.db, "contacts", "id", Some("company")).await;
+    let watched = watch(&test.db, "contacts", "id", Some("company")).await;
     let mut ear = Ear::new(&test.db).await;
     let many =
         "INSERT INTO contacts SELECT n, CASE n % 2 WHEN 0 THEN 'acme' END FROM generate_series(1, 101) AS n";
@@ -198,6 +198,13 @@ async fn many_rows_partitions_and_other_roles_on_postgresql() {
         &["record acme 8"],
     )
     .await;
+    // One that comes later is noticed, and watched when somebody says so again.
+    by_hand(&test, "CREATE TABLE crm.top PARTITION OF contacts FOR VALUES FROM (2000) TO (3000)");
+    assert!(are_outdated(&test.db, watched.clone()).await);
+    watch(&test.db, "contacts", "id", Some("company")).await;
+    assert!(!are_outdated(&test.db, watched).await);
+    let mut ear = Ear::new(&test.db).await;
+    ear.hears(&test, "INSERT INTO crm.top VALUES (2001, 'acme')", &["record acme 2001"]).await;
     by_hand(&test, "TRUNCATE contacts");
     assert_eq!(ear.heard().await, BTreeSet::from(["everywhere - -".to_owned()]));
     unwatch(&test.db).await;
@@ -238,6 +245,63 @@ async fn whoever_writes_to_a_watched_table_on_postgresql_runs_nothing_of_ours_an
 }
 
 #[tokio::test]
+async fn without_our_tables_whoever_writes_to_a_watched_one_does_not_notice() {
+    let test = TestDb::postgres().await;
+    by_hand(&test, "CREATE TABLE contacts (id BIGINT PRIMARY KEY)");
+    watch(&test.db, "contacts", "id", None).await;
+    by_hand(&test, "DROP TABLE cifra_invalidations; INSERT INTO contacts VALUES (1); TRUNCATE contacts");
+}
+
+#[tokio::test]
+async fn a_watched_table_that_was_made_anew_is_noticed() {
+    for test in both_engines().await {
+        by_hand(&test, "CREATE TABLE contacts (id BIGINT PRIMARY KEY)");
+        let watched = watch(&test.db, "contacts", "id", None).await;
+        by_hand(&test, "DROP TABLE contacts");
+        by_hand(&test, "CREATE TABLE contacts (id BIGINT PRIMARY KEY)");
+        assert!(are_outdated(&test.db, watched.clone()).await, "{}", test.engine);
+        watch(&test.db, "contacts", "id", None).await;
+        assert!(!are_outdated(&test.db, watched).await, "{}", test.engine);
+        let mut ear = Ear::new(&test.db).await;
+        ear.hears(&test, "INSERT INTO contacts VALUES (1)", &["record - 1"]).await;
+    }
+}
+
+#[tokio::test]
+async fn to_watch_once_more_waits_for_nobody_who_reads_the_table() {
+    const READ: &str = "
+        SELECT COUNT(*) FROM pg_locks
+        WHERE relation = CAST('contacts' AS REGCLASS) AND mode = 'AccessShareLock'
+    ";
+    let test = TestDb::postgres().await;
+    by_hand(&test, "CREATE TABLE contacts (id BIGINT PRIMARY KEY)");
+    watch(&test.db, "contacts", "id", None).await;
+    let DatabaseUrl::Postgres(url) = &test.url else { unreachable!("it is one") };
+    // Both in one transaction.
+    let reads = "SELECT FROM contacts; SELECT pg_sleep(60)";
+    let mut reader =
+        Command::new("psql").args(["--no-psqlrc", "--quiet", "--command", reads, url]).spawn().unwrap();
+    until("the table is read", async || {
+        let locks: i64 = read(&test.db, |c| {
+            Box::pin(async move {
+                let Conn::Postgres(c) = c else { unreachable!("it is one") };
+                Ok(sqlx::query_scalar(READ).fetch_one(&mut **c).await?)
+            })
+        })
+        .await;
+        (locks > 0).then_some(())
+    })
+    .await;
+    watch(&test.db, "contacts", "id", None).await;
+    assert!(reader.try_wait().unwrap().is_none(), "whoever reads was waited for");
+    by_hand(
+        &test,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)' AND pid <> pg_backend_pid()",
+    );
+    reader.wait().unwrap();
+}
+
+#[tokio::test]
 async fn a_row_that_sqlite_replaces_is_told_too() {
     let test = TestDb::sqlite().await;
     by_hand(&test, "CREATE TABLE contacts (id INTEGER PRIMARY KEY, company TEXT)");
@@ -247,8 +311,31 @@ async fn a_row_that_sqlite_replaces_is_told_too() {
     let moved = "INSERT OR REPLACE INTO contacts VALUES (1, 'other'), (3, 'other')";
     ear.hears(&test, moved, &["record acme 1", "record other 1", "record other 3"]).await;
     ear.hears(&test, "INSERT INTO contacts (company) VALUES ('acme')", &["record acme 4"]).await;
+    // Whichever way a row is replaced, and whatever it has in common with the new one.
+    let moved = "UPDATE OR REPLACE contacts SET id = 3 WHERE id = 1";
+    ear.hears(&test, moved, &["record other 1", "record other 3"]).await;
+    ear.hears(
+        &test,
+        "UPDATE OR REPLACE contacts SET id = 2 WHERE id = 3",
+        &["record acme 2", "record other 2", "record other 3"],
+    )
+    .await;
+    by_hand(&test, "CREATE UNIQUE INDEX place ON contacts (company, id % 7)");
+    by_hand(&test, "ALTER TABLE contacts ADD COLUMN mail TEXT");
+    by_hand(&test, "CREATE UNIQUE INDEX mail ON contacts (mail, company)");
+    by_hand(&test, "UPDATE contacts SET mail = 'a@b' WHERE id = 4");
+    watch(&test.db, "contacts", "id", Some("company")).await;
+    let mut ear = Ear::new(&test.db).await;
+    let replaced = "INSERT OR REPLACE INTO contacts VALUES (10, 'acme', 'a@b')";
+    ear.hears(&test, replaced, &["record acme 4", "record acme 10"]).await;
+    ear.hears(
+        &test,
+        "UPDATE OR REPLACE contacts SET mail = 'a@b', company = 'acme' WHERE id = 2",
+        &["record acme 10", "record other 2", "record acme 2"],
+    )
+    .await;
     unwatch(&test.db).await;
-    ear.hears(&test, "INSERT OR REPLACE INTO contacts VALUES (1, 'acme')", &[]).await;
+    ear.hears(&test, "INSERT OR REPLACE INTO contacts VALUES (2, 'acme', NULL)", &[]).await;
 }
 
 #[tokio::test]

@@ -1,0 +1,6 @@
+-- Which entities of the operator's own are watched: triggers that are gone are missed. The PostgreSQL twin has the same
+-- number.
+
+CREATE TABLE cifra_watched (
+    entity TEXT NOT NULL PRIMARY KEY
+) WITHOUT ROWID;
