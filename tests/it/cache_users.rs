@@ -85,7 +85,7 @@ async fn a_file_shows_its_thumbnails_as_soon_as_they_are_made() {
     assert_eq!(record["thumbnails"]["small"]["status"], "pending");
     kept(&app, BY_NAME).await;
     app.thumbnail(&file, "small").await.expect(200);
-    let record = read_anew(&app, &file.file_path()).await;
+    let record = app.get(&file.file_path()).await.expect(200).json();
     assert_eq!(
         (&record["thumbnails"]["small"]["status"], &record["image"]["width"]),
         (&json!("ready"), &json!(300))
