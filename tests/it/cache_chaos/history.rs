@@ -1,146 +1,17 @@
-//! Three nodes on one PostgreSQL and one Redis, while files and rows change and Redis dies, stands still, forgets
-//! everything, or comes back with what it had a while ago, in an order that a seed decides.
-//!
-//! Every change is written down with when it was known to be committed, and every answer is held against that: nothing
-//! is older than a second unless it says so, nothing goes back, whoever changed something sees it, and nobody is refused.
+//! What was done, what was answered, and what was wrong with that.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use cifra::config::Environment;
-use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
 
-use crate::client::cifra;
-use crate::harness::cluster::Cluster;
-use crate::harness::process::{Server, until};
-use crate::harness::redis::RedisServer;
-use crate::harness::rows::Rows;
+use super::{BOUND, MARGIN, NODES};
+use crate::harness::process::until;
 use crate::node_faults::chaos::Luck;
-
-/// Nobody is answered with what was changed longer ago.
-const BOUND: Duration = Duration::from_secs(1);
-/// For a busy machine. Nothing needs it in principle: times are taken so that they only ever forgive.
-const MARGIN: Duration = Duration::from_millis(100);
-/// How long the short one lasts, which is part of every run of tests.
-const SHORT: Duration = Duration::from_secs(18);
-const CONTACT: &str = "entities:\n  Contact: { table: contacts, tenant_column: tenant, ttl: 1h }\n";
-const NODES: usize = 3;
-
-#[tokio::test(flavor = "multi_thread")]
-async fn whatever_happens_to_redis_no_answer_is_older_than_a_second_and_none_goes_back() {
-    chaos(SHORT).await;
-}
-
-/// `CIFRA_SOAK_MINUTES` says how long (5 if it does not). A run prints its seed; `CIFRA_CHAOS_SEED` gives the same
-/// troubles in the same order again.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "soak: minutes of bad luck with Redis"]
-async fn soak_cache_chaos() {
-    let minutes = Environment::of_process().get("CIFRA_SOAK_MINUTES").map_or(5, |text| text.parse().unwrap());
-    chaos(Duration::from_mins(minutes)).await;
-}
-
-async fn chaos(time: Duration) {
-    let given = Environment::of_process().get("CIFRA_CHAOS_SEED").map(|text| text.parse().unwrap());
-    let seed: u64 = given.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0);
-    eprintln!("CIFRA_CHAOS_SEED={seed}");
-    let mut world = Cluster::start(NODES).await;
-    let mut paths = Vec::new();
-    for _ in 0..4 {
-        paths.push(format!("/api/files/{}", world.api(0).file(b"bytes").await));
-    }
-    paths.extend((1..=4).map(|id| format!("/api/entities/Contact/{id}")));
-    watch_contacts(&mut world).await;
-    let redis = world.redis.take().unwrap();
-    let urls = world.apis().iter().map(|api| api.url().to_owned()).collect();
-    let history = History::of(urls, paths);
-
-    let (begun, runtime) = (history.begun, tokio::runtime::Handle::current());
-    // A thread of its own: it waits for processes.
-    let troubles = tokio::task::spawn_blocking(move || {
-        let luck = Luck(seed ^ 0xbad | 1);
-        (runtime.block_on(trouble(&redis, luck, begun, begun + time)), redis)
-    });
-    let luck = |number: u64| Luck(seed.rotate_left(7).wrapping_add(number * 0x9e37_79b9) | 1);
-    let end = begun + time;
-    let Rows::Postgres(database) = &world.rows else { unreachable!() };
-    let renaming = (0..2).map(|n| history.renames([2 * n, 2 * n + 1], luck(n as u64), end));
-    let updating = (2..4).map(|n| history.updates(database, [2 * n, 2 * n + 1], luck(n as u64), end));
-    let reading = (0..2 * NODES).map(|n| history.reads(n % NODES, luck(10 + n as u64), end));
-    join(join(join_all(renaming), join_all(updating)), join_all(reading)).await;
-    let (troubles, _redis) = troubles.await.unwrap();
-    history.ends_the_same_everywhere().await;
-    history.says(seed, &troubles);
-}
-
-/// A table of one's own with four rows, and all nodes started again with it as an entity. Two of them ask Redis often.
-async fn watch_contacts(world: &mut Cluster) {
-    let Rows::Postgres(url) = &world.rows else { unreachable!() };
-    let table = "CREATE TABLE contacts (id BIGINT PRIMARY KEY, tenant TEXT, version INTEGER, name TEXT)";
-    world.rows.change(table).await;
-    world
-        .rows
-        .change("INSERT INTO contacts SELECT n, 'default', 1, '1' FROM generate_series(1, 4) AS n")
-        .await;
-    let file = world.nodes[0].beside("entities.yaml");
-    std::fs::write(&file, CONTACT).unwrap();
-    let mut watch = cifra();
-    watch.args(["cache", "watch", "Contact", "--config"]).arg(&file).env("DATABASE_URL", url);
-    let said = watch.output().unwrap();
-    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
-    for (number, node) in world.nodes.iter_mut().enumerate() {
-        node.env("CIFRA_CONFIG", file.to_str().unwrap());
-        if number > 0 {
-            node.set("cache.l1.ttl", "300ms");
-        }
-    }
-    join_all(world.nodes.iter_mut().map(Server::restart)).await;
-}
-
-/// Redis meets with one thing after the other; what, and when.
-async fn trouble(redis: &RedisServer, mut luck: Luck, begun: Instant, end: Instant) -> Vec<String> {
-    let mut troubles = Vec::new();
-    while Instant::now() < end {
-        luck.wait(Duration::from_millis(1_200)).await;
-        let since = begun.elapsed();
-        let most = Duration::from_millis(if luck.below(5) == 0 { 4_000 } else { 900 });
-        let what = match luck.below(8) {
-            0 | 1 => {
-                redis.pause();
-                luck.wait(most).await;
-                redis.resume();
-                "stood still"
-            }
-            2 | 3 => {
-                redis.kill();
-                luck.wait(most).await;
-                redis.restart();
-                "was killed"
-            }
-            4 => {
-                redis.kill();
-                redis.restart();
-                "was killed and started at once"
-            }
-            5 | 6 => {
-                redis.flush();
-                "was emptied"
-            }
-            _ => {
-                // What it has when it is killed next time.
-                assert_eq!(redis.command(&["SAVE"]), "OK");
-                "was saved"
-            }
-        };
-        troubles.push(format!("{since:.3?} to {:.3?}: Redis {what}", begun.elapsed()));
-    }
-    troubles
-}
 
 /// A state of something, which came after those with smaller versions.
 #[derive(Debug)]
@@ -198,8 +69,8 @@ struct Answer {
 }
 
 /// What was done, what was answered, and what was wrong with that.
-struct History {
-    begun: Instant,
+pub(super) struct History {
+    pub(super) begun: Instant,
     http: reqwest::Client,
     urls: Vec<String>,
     things: Vec<Thing>,
@@ -210,7 +81,7 @@ struct History {
 }
 
 impl History {
-    fn of(urls: Vec<String>, paths: Vec<String>) -> Self {
+    pub(super) fn of(urls: Vec<String>, paths: Vec<String>) -> Self {
         let thing = |path: String| {
             let name = if path.contains("Contact") { "1" } else { "a.bin" };
             let first = State { version: 1, name: Some(name.to_owned()), done: Some(Instant::now()) };
@@ -249,7 +120,7 @@ impl History {
     }
 
     /// One reader at one node.
-    async fn reads(&self, node: usize, mut luck: Luck, end: Instant) {
+    pub(super) async fn reads(&self, node: usize, mut luck: Luck, end: Instant) {
         let mut seen = vec![0; self.things.len()];
         while Instant::now() < end {
             let number = below(&mut luck, self.things.len());
@@ -272,7 +143,7 @@ impl History {
     }
 
     /// Gives files other names, each through any node, which shows it at once.
-    async fn renames(&self, numbers: [usize; 2], mut luck: Luck, end: Instant) {
+    pub(super) async fn renames(&self, numbers: [usize; 2], mut luck: Luck, end: Instant) {
         for round in 0.. {
             rest(&mut luck).await;
             if Instant::now() >= end {
@@ -300,8 +171,30 @@ impl History {
         }
     }
 
+    /// Has some node forget something, which must change no answer. A pattern cannot be searched for in a Redis that is away.
+    pub(super) async fn forgets(&self, mut luck: Luck, end: Instant) {
+        let bodies = [
+            json!({}),
+            json!({ "tenant": "default" }),
+            json!({ "entity": "Contact" }),
+            json!({ "entity": "Contact", "id": "1" }),
+            json!({ "pattern": "cifra:default:Contact:*" }),
+            json!({ "pattern": "*" }),
+        ];
+        while Instant::now() < end {
+            luck.wait(Duration::from_secs(1)).await;
+            let (node, body) = (below(&mut luck, NODES), &bodies[below(&mut luck, bodies.len())]);
+            let path = if body == &json!({}) { "clear" } else { "invalidate" };
+            let url = format!("{}/api/cache/{path}", self.urls[node]);
+            let status = self.http.post(url).json(body).send().await.unwrap().status().as_u16();
+            if status != 200 && (status != 503 || body.get("pattern").is_none()) {
+                self.wrong(&format!("node {node} answers {status} to {path} {body}"));
+            }
+        }
+    }
+
     /// Changes, deletes and makes rows past the service, as another program does; some commits take their time.
-    async fn updates(&self, database: &str, numbers: [usize; 2], mut luck: Luck, end: Instant) {
+    pub(super) async fn updates(&self, database: &str, numbers: [usize; 2], mut luck: Luck, end: Instant) {
         let mut connection = PgConnection::connect(database).await.unwrap();
         loop {
             rest(&mut luck).await;
@@ -335,7 +228,7 @@ impl History {
     }
 
     /// When all is well again, every node answers what was written last, and has Redis again.
-    async fn ends_the_same_everywhere(&self) {
+    pub(super) async fn ends_the_same_everywhere(&self) {
         tokio::time::sleep(BOUND + MARGIN).await; // by then everybody knows
         for (node, thing) in (0..NODES).flat_map(|node| self.things.iter().map(move |thing| (node, thing))) {
             let answer = self.get(node, thing).await;
@@ -355,7 +248,7 @@ impl History {
         }
     }
 
-    fn says(&self, seed: u64, troubles: &[String]) {
+    pub(super) fn says(&self, seed: u64, troubles: &[String]) {
         let (sources, wrong) = (self.sources.lock().unwrap(), self.wrong.lock().unwrap());
         let changes: usize = self.things.iter().map(|thing| thing.states.lock().unwrap().len()).sum();
         let slowest = self.slowest.lock().unwrap();
