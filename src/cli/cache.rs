@@ -166,11 +166,13 @@ fn print_stats(stats: &Value) -> Result<(), Failure> {
     }
     for (name, counts) in members(&stats["entities"]) {
         let times = &stats["response_times"][name];
-        let faster = times["improvement_percent"].as_f64().map_or_else(String::new, |percent| {
-            let (cached, database) = (&times["cached_ms"], &times["database_ms"]);
-            format!("; {cached} ms, from the database {database} ms: {percent:.1} % faster")
+        let took = |which: &str| times[which].as_f64().map(|milliseconds| duration(milliseconds * 1e3));
+        let faster = times["improvement_percent"].as_f64().zip(took("cached_ms")).zip(took("database_ms"));
+        let faster = faster.map(|((percent, cached), database)| {
+            format!("; {cached}, from the database {database}: {percent:.1} % faster")
         });
-        let text = format!("{} hits, {} misses{faster}", counts["hits"], counts["misses"]);
+        let text =
+            format!("{} hits, {} misses{}", counts["hits"], counts["misses"], faster.unwrap_or_default());
         rows.push((name.clone(), text));
     }
     let rows: Vec<(&str, Option<String>)> =
@@ -183,8 +185,17 @@ fn tier_text(tier: &Value) -> String {
     let size = tier["entries"].as_u64().zip(tier["bytes"].as_u64());
     let size = size.map(|(entries, bytes)| format!("{entries} entries, {bytes} bytes"));
     let times = tier["p50_us"].as_f64().zip(tier["p99_us"].as_f64());
-    let times = times.map(|(p50, p99)| format!("half within {p50} us, 99 % within {p99} us"));
+    let times =
+        times.map(|(p50, p99)| format!("half within {}, 99 % within {}", duration(p50), duration(p99)));
     [Some(counts), size, times].into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+fn duration(microseconds: f64) -> String {
+    if microseconds < 1_000.0 {
+        format!("{microseconds:.1} us")
+    } else {
+        format!("{:.1} ms", microseconds / 1e3)
+    }
 }
 
 fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
@@ -193,4 +204,14 @@ fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
 
 fn word(value: &Value) -> &str {
     value.as_str().unwrap_or("unknown")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn times_are_short_and_say_their_unit() {
+        for (microseconds, text) in [(0.23, "0.2 us"), (999.0, "999.0 us"), (3407.872, "3.4 ms")] {
+            assert_eq!(super::duration(microseconds), text);
+        }
+    }
 }
