@@ -16,15 +16,14 @@ use crate::telemetry::Tasks;
 pub async fn watch(config: &Config, entity: &EntityName) -> Result<String> {
     let entity = configured(config, entity)?;
     with_database(config, async |db| {
-        let watchable = entities::watchable(db, entity).await?;
-        if watchable.table.is_view {
+        let watched = entities::watchable(db, entity).await?;
+        if watched.table.is_view {
             let detail = format!(
                 "`{}` has no rows of its own, and its changes cannot be seen: `{}` is read again when its ttl is over",
                 entity.table, entity.name
             );
             return Err(Error::new(Code::Internal, detail));
         }
-        let watched = watchable.watched(entity.name.clone());
         let table = watched.table.sql();
         db.write_to_the_end(Urgency::Normal, Commit::Durable, move |c| {
             let watched = watched.clone();

@@ -30,7 +30,7 @@ use crate::db::dynamic::{self, Cell, Found, Wanted};
 use crate::telemetry::Tasks;
 
 pub use self::list::Filter;
-pub use self::table::{Watchable, watchable};
+pub use self::table::watchable;
 
 /// Rows of one answer have no more bytes together, unless it is one row.
 const BYTES_MAX: usize = 8 << 20;

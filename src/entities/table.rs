@@ -11,10 +11,10 @@ use tokio::sync::Mutex;
 
 use super::EntityService;
 use super::schema::{self, Fitting, Schema};
-use crate::base::{Code, EntityName, Error, Result};
+use crate::base::{Code, Error, Result};
 use crate::config;
 use crate::db::Db;
-use crate::db::catalog::{self, Column, Table};
+use crate::db::catalog;
 use crate::db::triggers::{self, Watched};
 
 /// How old what is known of a table may be.
@@ -49,41 +49,29 @@ pub(super) async fn look(db: &Db, entity: &config::Entity) -> Result<Result<Fitt
     Ok(schema::resolve(entity, table.await?))
 }
 
-/// An entity's table, for who watches it.
-#[derive(Debug)]
-pub struct Watchable {
-    /// The table.
-    pub table: Table,
-    /// The column that a record is known by; [`Table::id_text`] makes its id.
-    pub key: Column,
-    /// The column that says whose a row is.
-    pub tenant: Option<Column>,
-}
-
-/// The table of `entity` as it is now.
+/// The table of `entity` as it is now, for who watches it.
 ///
 /// # Errors
 /// `Internal`, with everything that does not fit, a line each, for the operator.
-pub async fn watchable(db: &Db, entity: &config::Entity) -> Result<Watchable> {
+pub async fn watchable(db: &Db, entity: &config::Entity) -> Result<Watched> {
     let fitting = look(db, entity).await?.map_err(|found| misfit(&found))?;
-    Ok(Watchable::of(&fitting))
+    Ok(watched(entity, &fitting))
 }
 
-impl Watchable {
-    fn of(fitting: &Fitting) -> Self {
-        let column = |at: usize| fitting.table.columns[at].clone();
-        Self { table: fitting.table.clone(), key: column(fitting.key), tenant: fitting.tenant.map(column) }
-    }
-
-    /// As triggers are to tell of its rows.
-    pub fn watched(self, entity: EntityName) -> Watched {
-        Watched { entity, table: self.table, key: self.key, tenant: self.tenant }
+/// What triggers are to tell of the rows of `entity`.
+fn watched(entity: &config::Entity, fitting: &Fitting) -> Watched {
+    let column = |at: usize| fitting.table.columns[at].clone();
+    Watched {
+        entity: entity.name.clone(),
+        table: fitting.table.clone(),
+        key: column(fitting.key),
+        tenant: fitting.tenant.map(column),
     }
 }
 
 /// Says so if the entity's triggers are not those that its configuration asks for.
 pub(super) async fn look_at_triggers(db: &Db, entity: &config::Entity, fitting: &Fitting) -> Result<()> {
-    let watched = Watchable::of(fitting).watched(entity.name.clone());
+    let watched = watched(entity, fitting);
     let look = db.read(move |c| Box::pin(async move { triggers::are_outdated(c, &watched).await }));
     if look.await? {
         let name = &entity.name;

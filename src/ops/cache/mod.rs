@@ -1,7 +1,8 @@
 //! The cache as people see it: figures and health, switches, invalidation by hand, a benchmark. Called by `http`.
 //!
 //! What is counted is read through here, and flushed into the database by [`CacheAdmin::flush`], which `app` calls once a
-//! second and at the end; now and then it calls [`CacheAdmin::clean_up`]. Not here: what a read does (`crate::cache`); what happens when rows change (its feed).
+//! second and at the end; now and then it calls [`CacheAdmin::clean_up`]. Not here: what a read does (`crate::cache`); what
+//! happens when rows change (its feed).
 
 mod benchmark;
 mod invalidate;
